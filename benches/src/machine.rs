@@ -1,0 +1,93 @@
+//! The machine and its limits.
+
+use core::hint::black_box;
+
+use kernform_simd::{Isa, Kernel, Simd};
+
+/// Pins the process to a core, the last one where none is named.
+pub(crate) fn pin(core: Option<usize>) -> Result<(), String> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let found = match core {
+        Some(id) => cores.into_iter().find(|core| core.id == id),
+        None => cores.into_iter().next_back(),
+    };
+    match found {
+        Some(core) if core_affinity::set_for_current(core) => Ok(()),
+        _ => Err("cannot pin the process to that core".into()),
+    }
+}
+
+/// The CPU's name and the level in use.
+pub(crate) fn describe() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let or_unknown = |name| field(name).unwrap_or_else(|| "unknown".into());
+    format!(
+        "{} (family {}, model {}), level {}, one thread",
+        or_unknown("model name"),
+        or_unknown("cpu family"),
+        or_unknown("model"),
+        Isa::best()
+    )
+}
+
+/// Chains of multiply-adds, each long: more than any machine's latency needs.
+const CHAINS: usize = 12;
+/// Steps of each chain in one run.
+const STEPS: usize = 4096;
+
+/// A run of as many multiply-adds as the machine can do, and its floating-point operations.
+pub(crate) fn fma_peak() -> (impl FnMut(), f64) {
+    struct Chains(f32, f32);
+    impl Kernel for Chains {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            let (a, b) = (s.splat(self.0), s.splat(self.1));
+            let mut acc = [s.splat(1.0); CHAINS];
+            for _ in 0..STEPS {
+                for acc in &mut acc {
+                    *acc = s.mul_add(a, *acc, b);
+                }
+            }
+            acc.into_iter().map(|acc| s.fold_vector(acc, |a, b| s.add(a, b))).sum()
+        }
+    }
+    struct Lanes;
+    impl Kernel for Lanes {
+        type Output = usize;
+        fn run<S: Simd>(self, _: S) -> usize {
+            S::LANES
+        }
+    }
+    let isa = Isa::best();
+    let operations = 2 * CHAINS * STEPS * isa.dispatch(Lanes);
+    let run = move || {
+        black_box(isa.dispatch(Chains(black_box(0.5), black_box(1.0))));
+    };
+    (run, operations as f64)
+}
+
+/// A run that reads all of `data`.
+pub(crate) fn read_all(data: &[f32]) -> impl FnMut() {
+    struct Sum<'a>(&'a [f32]);
+    impl Kernel for Sum<'_> {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            let mut acc = [s.splat(0.0); 8];
+            for chunk in self.0.chunks_exact(8 * S::LANES) {
+                for (acc, x) in acc.iter_mut().zip(chunk.chunks_exact(S::LANES)) {
+                    *acc = s.add(*acc, s.load(x));
+                }
+            }
+            acc.into_iter().map(|acc| s.fold_vector(acc, |a, b| s.add(a, b))).sum()
+        }
+    }
+    move || {
+        black_box(Isa::best().dispatch(Sum(data)));
+    }
+}

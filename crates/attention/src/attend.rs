@@ -1,0 +1,159 @@
+//! Attention over rows of queries, keys and values.
+
+use core::array;
+use core::ops::Range;
+
+use kernform_simd::{Isa, Kernel, Simd};
+use kernform_tensor::{Parallel, split_ranges};
+
+use crate::kernels::queries;
+use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
+
+/// The most tiles that one call is cut into.
+pub(crate) const MAX_TILES: usize = 16;
+/// Tiles a thread, so that causal rows of different lengths spread evenly.
+const TILES_PER_THREAD: usize = 4;
+/// Queries under which a tile is not cut further.
+const LEAST_QUERIES: usize = 32;
+
+/// An attention with all shapes checked, shared by its tiles.
+pub(crate) struct Problem<'a> {
+    pub(crate) heads: Heads,
+    pub(crate) scale: f32,
+    pub(crate) query: Rows<'a>,
+    pub(crate) key: Rows<'a>,
+    pub(crate) value: Rows<'a>,
+    pub(crate) segments: &'a [Segment],
+    pub(crate) mask: Mask<'a>,
+    pub(crate) out_stride: usize,
+}
+
+impl Problem<'_> {
+    fn check(&self, out: &RowsMut<'_>) -> Result<(), AttentionError> {
+        self.heads.check()?;
+        let (mut queries, mut keys) = (0, 0);
+        for (index, segment) in self.segments.iter().enumerate() {
+            let reversed = segment.query.start > segment.query.end || segment.key.start > segment.key.end;
+            if reversed || segment.query.start < queries {
+                return Err(AttentionError::SegmentOrder { segment: index });
+            }
+            queries = segment.query.end;
+            keys = keys.max(segment.key.end);
+        }
+        self.query.check(Operand::Query, queries, self.heads.query_width())?;
+        self.key.check(Operand::Key, keys, self.heads.kv_width())?;
+        self.value.check(Operand::Value, keys, self.heads.kv_width())?;
+        out.check(queries, self.heads.query_width())?;
+        self.mask.check(self.heads, self.segments)
+    }
+
+    /// From the first segment's first query to the last one's last.
+    fn queries(&self) -> Range<usize> {
+        match (self.segments.first(), self.segments.last()) {
+            (Some(first), Some(last)) => first.query.start..last.query.end,
+            _ => 0..0,
+        }
+    }
+}
+
+/// A range of query tokens, with the output and scratch memory that belong to it alone.
+struct Tile<'a> {
+    tokens: Range<usize>,
+    out: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+struct RunTile<'t, 'a> {
+    problem: &'t Problem<'a>,
+    tile: &'t mut Tile<'a>,
+}
+
+impl Kernel for RunTile<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        queries::run(s, self.problem, self.tile.tokens.clone(), self.tile.out, self.tile.scratch);
+    }
+}
+
+/// Scaled dot-product attention: `softmax(scale * q k^T + bias) v` for each head and each segment, without a matrix of
+/// scores.
+///
+/// `query` and `out` have `heads.query_heads * heads.head_dim` elements a token, `key` and `value`
+/// `heads.kv_heads * heads.head_dim`. Rows of `out` that belong to no segment are left alone. `scratch` needs
+/// [`attend_scratch_len`] elements and may hold anything.
+///
+/// Order of operations: [`crate::reference`]. The result depends neither on `isa` within its class, nor on
+/// `parallel`, strides, padding, or the other segments. NaN or infinity in a query, a seen key or its value shows in
+/// the rows that see it; a row that sees no key, or only scores of minus infinity, is 0; a score of plus infinity
+/// gives NaN.
+///
+/// Error, for finite operands: with `n` keys, `u = 2^-24`, `gamma_k = k u / (1 - k u)`, `S = |scale| sum |q| |k|`,
+/// `e = max(gamma_2d S + 2 u (|s| + S)) + 2 u max |s|` over the keys' exact scores `s`, and
+/// `b = min(n, KEY_BLOCK) + ceil(n / KEY_BLOCK)`, each element is within
+/// `(exp(2 e) - 1 + gamma_(4 b + 12)) sum p |v| + 1e-38` of the exact one, `p` being the exact weights. (An unfused
+/// level rounds twice where a fused one rounds once; the bound covers both.)
+///
+/// # Errors
+/// [`AttentionError`] where heads, segments, mask or lengths do not fit; nothing is written then.
+pub fn attend(
+    isa: Isa,
+    parallel: &impl Parallel,
+    heads: Heads,
+    scale: f32,
+    query: Rows<'_>,
+    key: Rows<'_>,
+    value: Rows<'_>,
+    segments: &[Segment],
+    mask: Mask<'_>,
+    mut out: RowsMut<'_>,
+    scratch: &mut [f32],
+) -> Result<(), AttentionError> {
+    let problem = Problem { heads, scale, query, key, value, segments, mask, out_stride: out.stride };
+    problem.check(&out)?;
+    let needed = attend_scratch_len(heads, parallel)?;
+    if scratch.len() < needed {
+        return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
+    }
+    let queries = problem.queries();
+    let width = heads.query_width();
+    if width == 0 || queries.is_empty() {
+        return Ok(());
+    }
+
+    let parts = tiles(parallel).min(queries.len().div_ceil(LEAST_QUERIES));
+    let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
+    let mut rest = out.range(queries.clone(), width);
+    let mut scratches = scratch.chunks_exact_mut(queries::scratch_len(heads.head_dim)?);
+    let mut count = 0;
+    for (slot, range) in tiles.iter_mut().zip(split_ranges(queries.len(), parts, 1)) {
+        let tokens = queries.start + range.start..queries.start + range.end;
+        let take = if tokens.end == queries.end { rest.len() } else { range.len() * problem.out_stride };
+        let (out, after) = core::mem::take(&mut rest).split_at_mut(take);
+        rest = after;
+        *slot = scratches.next().map(|scratch| Tile { tokens, out, scratch });
+        count += 1;
+    }
+    parallel.for_each(&mut tiles[..count], |_, tile| {
+        if let Some(tile) = tile {
+            isa.dispatch(RunTile { problem: &problem, tile });
+        }
+    });
+    Ok(())
+}
+
+fn tiles(parallel: &impl Parallel) -> usize {
+    match parallel.threads() {
+        0 | 1 => 1,
+        threads => threads.saturating_mul(TILES_PER_THREAD).min(MAX_TILES),
+    }
+}
+
+/// How many elements of scratch memory [`attend`] needs, for any number of tokens.
+///
+/// # Errors
+/// [`AttentionError::Overflow`] for a head size beyond the address space.
+pub fn attend_scratch_len(heads: Heads, parallel: &impl Parallel) -> Result<usize, AttentionError> {
+    queries::scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
+}

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod attend;
+mod cache;
+mod cached;
+mod embedding;
+mod error;
+mod mask;
+pub mod positions;
+pub mod reference;
+mod shape;
+mod weights;
+
+mod kernels {
+    //! The arithmetic, generic over the instruction-set level.
+    pub(crate) mod queries;
+    pub(crate) mod step;
+}
+
+pub use attend::{attend, attend_scratch_len};
+pub use cache::KvCache;
+pub use cached::{Visible, attend_cached, attend_cached_scratch_len};
+pub use embedding::{EmbeddingError, embed, embed_at};
+pub use error::{AttentionError, Operand};
+pub use mask::{Bias, KeptKeys, Mask};
+pub use reference::KEY_BLOCK;
+pub use shape::{Heads, Rows, RowsMut, Segment};
+pub use weights::attention_weights;

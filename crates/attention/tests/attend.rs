@@ -1,0 +1,137 @@
+//! Attention over rows: the reference's bits on every level, whatever is around a row.
+
+mod common;
+
+use common::{Case, Kept, Values, cases, run};
+use kernform_attention::{Heads, Segment};
+use kernform_simd::Isa;
+use kernform_tensor::Serial;
+use kernform_tensor::parallel::Threads;
+use kernform_testkit::{assert_same_bits, isa_tests, up_to};
+use proptest::prelude::*;
+
+fn bits_are_the_references(isa: Isa) {
+    proptest!(up_to(40), |(case in cases(Values::Ordinary))| {
+        assert_same_bits("attend", &run(isa, &Serial, &case), &case.expected(isa.class(), 7.0));
+    });
+}
+
+fn hostile_values_have_the_references_bits(isa: Isa) {
+    proptest!(up_to(40), |(case in cases(Values::Hostile))| {
+        assert_same_bits("attend", &run(isa, &Serial, &case), &case.expected(isa.class(), 7.0));
+    });
+}
+
+fn threads_do_not_change_bits(isa: Isa) {
+    proptest!(up_to(12), |(case in cases(Values::Ordinary), threads in 2usize..6)| {
+        assert_same_bits("attend", &run(isa, &Threads(threads), &case), &run(isa, &Serial, &case));
+    });
+}
+
+/// `queries` and `keys` tokens of two heads with values that differ everywhere.
+fn plain(queries: usize, keys: usize) -> Case {
+    let heads = Heads::new(2, 9);
+    let values = |n: usize, seed: usize| (0..n).map(|i| ((i * 37 + seed) % 101) as f32 / 50.0 - 1.0).collect();
+    Case {
+        heads,
+        scale: 0.4,
+        query: values(queries * 18, 1),
+        key: values(keys * 18, 2),
+        value: values(keys * 18, 3),
+        query_stride: 18,
+        key_stride: 18,
+        out_stride: 18,
+        segments: vec![Segment { query: 0..queries, key: 0..keys }],
+        causal: false,
+        kept: Kept::All,
+        bias: None,
+    }
+}
+
+fn absent_keys_leave_no_trace(isa: Isa) {
+    for keys in [1, 5, 16, 17, 127, 128, 129, 200] {
+        let case = plain(11, keys);
+        let bare = run(isa, &Serial, &case);
+        // Padding in front, behind and in between, all NaN.
+        for (front, every, behind) in [(3, 0, 0), (0, 0, 4), (130, 3, 0), (1, 2, 129)] {
+            let mut padded = Case { key: vec![], value: vec![], ..case.clone() };
+            let mut flags = vec![];
+            let nan = [f32::NAN; 18];
+            let mut push = |key: &[f32], value: &[f32], kept| {
+                padded.key.extend(key);
+                padded.value.extend(value);
+                flags.push(kept);
+            };
+            (0..front).for_each(|_| push(&nan, &nan, false));
+            for j in 0..keys {
+                if every > 0 && j % every == 0 {
+                    push(&nan, &nan, false);
+                }
+                push(&case.key[j * 18..][..18], &case.value[j * 18..][..18], true);
+            }
+            (0..behind).for_each(|_| push(&nan, &nan, false));
+            padded.segments[0].key = 0..flags.len();
+            padded.kept = Kept::Flags(flags);
+            assert_same_bits("padded", &run(isa, &Serial, &padded), &bare);
+        }
+    }
+}
+
+fn a_causal_row_is_attention_over_its_past(isa: Isa) {
+    let mut case = plain(140, 140);
+    case.causal = true;
+    // Where a query does not look, anything may stand.
+    case.value[139 * 18] = f32::NAN;
+    let all = run(isa, &Serial, &case);
+    for query in [0, 1, 7, 31, 127, 128, 138] {
+        let mut one = plain(140, 140);
+        one.query = one.query[query * 18..][..18].to_vec();
+        one.segments = vec![Segment { query: 0..1, key: 0..query + 1 }];
+        assert_same_bits("causal row", &all[query * 18..][..18], &run(isa, &Serial, &one));
+    }
+    assert!(all[139 * 18].is_nan() && !all[138 * 18].is_nan());
+}
+
+fn rows_that_see_nothing_are_zero(isa: Isa) {
+    let mut case = plain(9, 20);
+    case.kept = Kept::Lengths(vec![0]);
+    case.value.fill(f32::NAN);
+    assert_same_bits("padding only", &run(isa, &Serial, &case), &[0.0; 9 * 18]);
+
+    let mut case = plain(9, 20);
+    let bias = vec![f32::NEG_INFINITY; 20];
+    case.bias = Some(common::Added { data: bias, strides: [0, 0, 0, 1] });
+    case.value[5] = f32::INFINITY;
+    assert_same_bits("minus infinity only", &run(isa, &Serial, &case), &[0.0; 9 * 18]);
+
+    // More queries than keys: under the causal rule the first ones see nothing.
+    let mut case = plain(20, 5);
+    case.causal = true;
+    let out = run(isa, &Serial, &case);
+    assert_same_bits("before the first key", &out[..15 * 18], &[0.0; 15 * 18]);
+    assert!(out[15 * 18..].chunks(18).all(|row| row.iter().any(|x| *x != 0.0)));
+}
+
+fn scores_at_the_ends_of_the_range_are_exact(isa: Isa) {
+    let mut case = plain(3, 4);
+    let bias = vec![f32::NEG_INFINITY, f32::MAX, 0.0, f32::NEG_INFINITY];
+    case.bias = Some(common::Added { data: bias, strides: [0, 0, 0, 1] });
+    let out = run(isa, &Serial, &case);
+    for row in out.chunks(18) {
+        assert_same_bits("one key has all the weight", row, &case.value[18..36]);
+    }
+    case.bias = Some(common::Added { data: vec![0.0, f32::INFINITY, 0.0, 0.0], strides: [0, 0, 0, 1] });
+    assert!(run(isa, &Serial, &case).iter().all(|x| x.is_nan()));
+    case.bias = Some(common::Added { data: vec![f32::NEG_INFINITY, f32::NAN, 0.0, 0.0], strides: [0, 0, 0, 1] });
+    assert!(run(isa, &Serial, &case).iter().all(|x| x.is_nan()));
+}
+
+isa_tests!(
+    bits_are_the_references,
+    hostile_values_have_the_references_bits,
+    threads_do_not_change_bits,
+    absent_keys_leave_no_trace,
+    a_causal_row_is_attention_over_its_past,
+    rows_that_see_nothing_are_zero,
+    scores_at_the_ends_of_the_range_are_exact,
+);

@@ -1,0 +1,301 @@
+//! Cases of attention and what the reference gives for them.
+
+#![allow(dead_code)] // each test binary uses its part
+
+use kernform_attention::{Bias, Heads, KeptKeys, Mask, Rows, Segment, reference};
+use kernform_simd::{Arithmetic, Class, Fused, Isa, Unfused};
+use proptest::prelude::*;
+
+/// Owned operands of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) heads: Heads,
+    pub(crate) scale: f32,
+    pub(crate) query: Vec<f32>,
+    pub(crate) key: Vec<f32>,
+    pub(crate) value: Vec<f32>,
+    pub(crate) query_stride: usize,
+    pub(crate) key_stride: usize,
+    pub(crate) out_stride: usize,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) causal: bool,
+    pub(crate) kept: Kept,
+    pub(crate) bias: Option<Added>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    All,
+    Flags(Vec<bool>),
+    Lengths(Vec<usize>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Added {
+    pub(crate) data: Vec<f32>,
+    /// Segment, head, query, key.
+    pub(crate) strides: [usize; 4],
+}
+
+impl Added {
+    pub(crate) fn view(&self) -> Bias<'_> {
+        let [segment_stride, head_stride, query_stride, key_stride] = self.strides;
+        Bias { data: &self.data, segment_stride, head_stride, query_stride, key_stride }
+    }
+}
+
+impl Case {
+    pub(crate) fn mask(&self) -> Mask<'_> {
+        let keys = match &self.kept {
+            Kept::All => KeptKeys::All,
+            Kept::Flags(flags) => KeptKeys::Flags(flags),
+            Kept::Lengths(lengths) => KeptKeys::Lengths(lengths),
+        };
+        Mask { causal: self.causal, keys, bias: self.bias.as_ref().map(Added::view) }
+    }
+
+    pub(crate) fn queries(&self) -> usize {
+        self.segments.last().map_or(0, |segment| segment.query.end)
+    }
+
+    pub(crate) fn out_len(&self) -> usize {
+        match self.queries() {
+            0 => 0,
+            n => (n - 1) * self.out_stride + self.heads.query_heads * self.heads.head_dim,
+        }
+    }
+
+    pub(crate) fn query_rows(&self) -> Rows<'_> {
+        Rows::new(&self.query, self.query_stride)
+    }
+
+    pub(crate) fn key_rows(&self) -> Rows<'_> {
+        Rows::new(&self.key, self.key_stride)
+    }
+
+    pub(crate) fn value_rows(&self) -> Rows<'_> {
+        Rows::new(&self.value, self.key_stride)
+    }
+
+    /// The keys that a query sees, as indices into its segment.
+    pub(crate) fn seen(&self, number: usize, query: usize) -> Vec<usize> {
+        let segment = &self.segments[number];
+        let (queries, keys) = (segment.query.len() as isize, segment.key.len() as isize);
+        (0..segment.key.len())
+            .filter(|&j| !self.causal || j as isize <= query as isize + keys - queries)
+            .filter(|&j| match &self.kept {
+                Kept::All => true,
+                Kept::Flags(flags) => flags[segment.key.start + j],
+                Kept::Lengths(lengths) => j < lengths[number],
+            })
+            .collect()
+    }
+
+    pub(crate) fn bias_at(&self, number: usize, head: usize, query: usize, key: usize) -> Option<f32> {
+        self.bias.as_ref().map(|bias| {
+            let [s, h, q, k] = bias.strides;
+            bias.data[number * s + head * h + query * q + key * k]
+        })
+    }
+
+    /// Calls `each(segment, head, query)` for every output row of a head.
+    pub(crate) fn for_each_row(&self, mut each: impl FnMut(usize, usize, usize)) {
+        for (number, segment) in self.segments.iter().enumerate() {
+            for head in 0..self.heads.query_heads {
+                for query in 0..segment.query.len() {
+                    each(number, head, query);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn query_part(&self, number: usize, head: usize, query: usize) -> &[f32] {
+        let start = (self.segments[number].query.start + query) * self.query_stride + head * self.heads.head_dim;
+        &self.query[start..][..self.heads.head_dim]
+    }
+
+    pub(crate) fn key_part<'a>(&self, data: &'a [f32], number: usize, head: usize, key: usize) -> &'a [f32] {
+        let kv_head = head / (self.heads.query_heads / self.heads.kv_heads);
+        let start = (self.segments[number].key.start + key) * self.key_stride + kv_head * self.heads.head_dim;
+        &data[start..][..self.heads.head_dim]
+    }
+
+    /// The reference's output; elements that belong to no row are `fill`.
+    pub(crate) fn expected(&self, class: Class, fill: f32) -> Vec<f32> {
+        match class {
+            Class::Fused => self.expected_in::<Fused>(fill),
+            Class::Unfused => self.expected_in::<Unfused>(fill),
+        }
+    }
+
+    fn expected_in<A: Arithmetic>(&self, fill: f32) -> Vec<f32> {
+        let mut out = vec![fill; self.out_len()];
+        self.for_each_row(|number, head, query| {
+            let seen = self.seen(number, query);
+            let start = (self.segments[number].query.start + query) * self.out_stride + head * self.heads.head_dim;
+            reference::attend_query::<A, f32>(
+                self.query_part(number, head, query),
+                self.scale,
+                seen.len(),
+                |j| self.key_part(&self.key, number, head, seen[j]),
+                |j| self.key_part(&self.value, number, head, seen[j]),
+                |j| self.bias_at(number, head, query, seen[j]),
+                &mut out[start..][..self.heads.head_dim],
+            );
+        });
+        out
+    }
+}
+
+/// Runs `attend` with `parallel`, over output and scratch memory that held rubbish.
+pub(crate) fn run(isa: Isa, parallel: &impl kernform_tensor::Parallel, case: &Case) -> Vec<f32> {
+    let mut out = vec![7.0; case.out_len()];
+    let mut scratch = vec![f32::NAN; kernform_attention::attend_scratch_len(case.heads, parallel).unwrap()];
+    kernform_attention::attend(
+        isa,
+        parallel,
+        case.heads,
+        case.scale,
+        case.query_rows(),
+        case.key_rows(),
+        case.value_rows(),
+        &case.segments,
+        case.mask(),
+        kernform_attention::RowsMut::new(&mut out, case.out_stride),
+        &mut scratch,
+    )
+    .unwrap();
+    out
+}
+
+/// What kind of elements a generated vector has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values {
+    /// Finite ones of moderate size.
+    Ordinary,
+    /// Ordinary ones among which some are infinite, NaN, denormal or extreme.
+    Hostile,
+    /// Ordinary ones and minus infinity.
+    Bias,
+}
+
+impl Values {
+    /// Vectors of `len` elements, made from a seed: drawing thousands one by one would take most of the test's time.
+    pub(crate) fn vector(self, len: usize) -> impl Strategy<Value = Vec<f32>> {
+        any::<u64>().prop_map(move |seed| {
+            let mut state = seed | 1;
+            let mut next = || {
+                // xorshift64* (Vigna 2016).
+                state ^= state >> 12;
+                state ^= state << 25;
+                state ^= state >> 27;
+                state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+            };
+            let mut element = || {
+                let ordinary = next() as f32 / (1u64 << 32) as f32 * 4.0 - 2.0;
+                let dice = next();
+                match self {
+                    Values::Hostile if dice % 256 == 0 => HOSTILE[(dice >> 8) as usize % HOSTILE.len()],
+                    Values::Bias if dice % 8 == 0 => f32::NEG_INFINITY,
+                    _ => ordinary,
+                }
+            };
+            (0..len).map(|_| element()).collect()
+        })
+    }
+}
+
+const HOSTILE: [f32; 14] = [
+    f32::NAN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::MAX,
+    f32::MIN,
+    f32::MIN_POSITIVE,
+    1e-45,
+    -1e-45,
+    -0.0,
+    1e20,
+    -1e20,
+    88.8,
+    -104.0,
+    1e-30,
+];
+
+pub(crate) fn head_dims() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => prop::sample::select(vec![1, 7, 14, 30, 32, 33, 64]), 1 => 1usize..80]
+}
+
+/// Numbers of queries or keys: few, around the width of a group, and now and then around a block of keys.
+fn tokens() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0usize..20, 2 => 20usize..60, 1 => 125usize..132, 1 => 250usize..260]
+}
+
+pub(crate) fn heads() -> impl Strategy<Value = Heads> {
+    (1usize..4, 1usize..4, head_dims()).prop_map(|(kv_heads, group, head_dim)| Heads {
+        query_heads: kv_heads * group,
+        kv_heads,
+        head_dim,
+    })
+}
+
+/// Cases of every kind, with elements from `value`.
+pub(crate) fn cases(values: Values) -> impl Strategy<Value = Case> {
+    let lengths = prop::collection::vec((tokens(), tokens(), 0usize..2, 0usize..2), 0..4);
+    (heads(), lengths, 0usize..3, 0usize..5, 0usize..5, any::<bool>()).prop_flat_map(
+        move |(heads, lengths, kept, bias, gap, causal)| {
+            let (mut q, mut k) = (0, 0);
+            let mut segments = Vec::new();
+            for (queries, keys, skipped_queries, skipped_keys) in lengths {
+                q += skipped_queries;
+                k += skipped_keys;
+                segments.push(Segment { query: q..q + queries, key: k..k + keys });
+                q += queries;
+                k += keys;
+            }
+            let query_stride = heads.query_heads * heads.head_dim + gap;
+            let key_stride = heads.kv_heads * heads.head_dim + 2 * gap;
+            let most = |len: fn(&Segment) -> usize| segments.iter().map(len).max().unwrap_or(0);
+            let (queries, keys) = (most(|s| s.query.len()), most(|s| s.key.len()));
+            // None, [q, k], [heads, 1, k], [segments, 1, 1, k], all of them.
+            let strides = [
+                [0; 4],
+                [0, 0, keys, 1],
+                [0, keys, 0, 1],
+                [keys, 0, 0, 1],
+                [heads.query_heads * queries * keys, queries * keys, keys, 1],
+            ][bias];
+            let extents = [segments.len(), heads.query_heads, queries, keys];
+            let bias_len = strides.iter().zip(extents).map(|(s, n)| s * n.saturating_sub(1)).sum::<usize>() + 1;
+            let flags = prop::collection::vec(prop::bool::weighted(0.7), k);
+            let parts: Vec<_> = segments.iter().map(|s| 0..=s.key.len()).collect();
+            (
+                values.vector(q * query_stride),
+                values.vector(k * key_stride),
+                values.vector(k * key_stride),
+                Values::Bias.vector(if bias == 0 { 0 } else { bias_len }),
+                flags,
+                parts,
+                -1.0f32..1.0,
+            )
+                .prop_map(move |(query, key, value, bias_data, flags, lengths, scale)| Case {
+                    heads,
+                    scale,
+                    query,
+                    key,
+                    value,
+                    query_stride,
+                    key_stride,
+                    out_stride: heads.query_heads * heads.head_dim + gap / 2,
+                    segments: segments.clone(),
+                    causal,
+                    kept: match kept {
+                        0 => Kept::All,
+                        1 => Kept::Flags(flags),
+                        _ => Kept::Lengths(lengths),
+                    },
+                    bias: (bias != 0).then_some(Added { data: bias_data, strides }),
+                })
+        },
+    )
+}

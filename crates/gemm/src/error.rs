@@ -1,0 +1,85 @@
+//! What a product can be refused for.
+
+/// Why a product, or the packing of an operand, is refused. Nothing has been written then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GemmError {
+    /// The columns of A are not as many as the rows of B.
+    InnerDimension {
+        /// Columns of A.
+        a_cols: usize,
+        /// Rows of B.
+        b_rows: usize,
+    },
+    /// C has not the rows of A and the columns of B.
+    OutputShape {
+        /// Rows and columns that C must have.
+        needed: (usize, usize),
+        /// Rows and columns that it has.
+        found: (usize, usize),
+    },
+    /// The bias has not one element for each column of B.
+    BiasLength {
+        /// Elements that it must have.
+        needed: usize,
+        /// Elements that it has.
+        found: usize,
+    },
+    /// The residual has not the shape of C.
+    ResidualShape {
+        /// Rows and columns that it must have.
+        needed: (usize, usize),
+        /// Rows and columns that it has.
+        found: (usize, usize),
+    },
+    /// The scratch is shorter than [`gemm_scratch_len`](crate::gemm_scratch_len) says.
+    ScratchTooShort {
+        /// Floats that it must have.
+        needed: usize,
+        /// Floats that it has.
+        found: usize,
+    },
+    /// Packed data have not the length of [`PackedB::packed_len`](crate::PackedB::packed_len).
+    PackedLength {
+        /// Floats that they must have.
+        needed: usize,
+        /// Floats that they have.
+        found: usize,
+    },
+    /// The size of the packed operand does not fit the address space.
+    TooLarge,
+    /// The allocator refused.
+    OutOfMemory {
+        /// Floats that were asked for.
+        floats: usize,
+    },
+}
+
+impl core::fmt::Display for GemmError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Self::InnerDimension { a_cols, b_rows } => {
+                write!(f, "A has {a_cols} columns and B has {b_rows} rows; they must be equal")
+            }
+            Self::OutputShape { needed, found } => {
+                write!(f, "C is {} x {}, the product is {} x {}", found.0, found.1, needed.0, needed.1)
+            }
+            Self::BiasLength { needed, found } => {
+                write!(f, "the bias has {found} elements, it must have one for each of the {needed} columns")
+            }
+            Self::ResidualShape { needed, found } => {
+                write!(f, "the residual is {} x {}, it must be {} x {} as C", found.0, found.1, needed.0, needed.1)
+            }
+            Self::ScratchTooShort { needed, found } => {
+                write!(f, "the scratch has {found} floats, this product needs {needed}")
+            }
+            Self::PackedLength { needed, found } => {
+                write!(f, "the packed operand has {found} floats, its shape needs {needed}")
+            }
+            Self::TooLarge => f.write_str("the packed operand would have more elements than memory can address"),
+            Self::OutOfMemory { floats } => write!(f, "no memory for {floats} floats"),
+        }
+    }
+}
+
+impl core::error::Error for GemmError {}

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+mod driver;
+mod epilogue;
+mod error;
+mod kernels;
+mod multiply;
+mod pack;
+mod packed;
+pub mod reference;
+
+pub use epilogue::Epilogue;
+pub use error::GemmError;
+pub use kernform_math::Activation;
+pub use multiply::{Layout, Operand, gemm, gemm_scratch_len};
+pub use packed::{PANEL, PackedB};

@@ -1,0 +1,237 @@
+//! The public function: checks, cuts into parts, runs them.
+
+use kernform_simd::Isa;
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
+
+use crate::driver::{ComputePart, KC, Output, Part, Product, Source, scratch_len};
+use crate::packed::{PANEL, PackedB};
+use crate::{Epilogue, GemmError};
+
+/// The right operand of a product, `[k, n]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Operand<'a> {
+    /// In memory at any strides. PyTorch weights `[out, in]` are the transposed view of their storage.
+    Strided(MatrixRef<'a, f32>),
+    /// Packed before, for use in many products.
+    Packed(&'a PackedB<'a>),
+}
+
+impl Operand<'_> {
+    /// The shape `(k, n)`.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        match self {
+            Operand::Strided(b) => (b.rows(), b.cols()),
+            Operand::Packed(b) => b.shape(),
+        }
+    }
+
+    /// The layout, for [`gemm_scratch_len`].
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        match self {
+            Operand::Strided(b) => Layout::of(b),
+            Operand::Packed(_) => Layout::Packed,
+        }
+    }
+}
+
+/// How an operand lies in memory, as far as the need for scratch depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// [`PackedB`].
+    Packed,
+    /// The elements of a row stand next to each other.
+    RowMajor,
+    /// Any other strides.
+    Strided,
+}
+
+impl Layout {
+    /// The layout of a matrix.
+    #[must_use]
+    pub const fn of(matrix: &MatrixRef<'_, f32>) -> Layout {
+        if matrix.col_stride() == 1 { Layout::RowMajor } else { Layout::Strided }
+    }
+}
+
+/// Parts into which a product is cut at most.
+const MAX_PARTS: usize = 64;
+/// Multiply-adds below which another thread is not worth waking.
+const WORK_PER_PART: usize = 1 << 18;
+/// Floats that aligning a piece of scratch may skip.
+const ALIGN_SLACK: usize = PANEL - 1;
+
+/// How a product is cut: `rows` x `cols` parts.
+#[derive(Clone, Copy)]
+struct Grid {
+    rows: usize,
+    cols: usize,
+}
+
+impl Grid {
+    /// B packed beforehand is read once a block of rows whoever does it, so rows are cut; else columns are, so that each
+    /// column is packed once.
+    fn new(threads: usize, m: usize, n: usize, k: usize, is_packed: bool) -> Grid {
+        let work = m.saturating_mul(n).saturating_mul(k);
+        let parts = threads.min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
+        let most_rows = m.div_ceil(24).max(1);
+        let most_cols = n.div_ceil(4 * PANEL).max(1);
+        if is_packed {
+            let rows = parts.min(most_rows);
+            Grid { rows, cols: (parts / rows).min(most_cols) }
+        } else {
+            let cols = parts.min(most_cols);
+            Grid { rows: (parts / cols).min(most_rows), cols }
+        }
+    }
+
+    /// The largest part of an `m` x `n` matrix.
+    fn largest(self, m: usize, n: usize) -> (usize, usize) {
+        (m.div_ceil(self.rows), n.div_ceil(PANEL).div_ceil(self.cols) * PANEL)
+    }
+}
+
+/// How blocks of A get to the kernels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CopyA {
+    /// The kernels read A where it lies.
+    No,
+    /// They could, but rows that are far apart fall into the same cache sets: copied where there is scratch.
+    Wanted,
+    /// The elements of a row lie apart: copied.
+    Needed,
+}
+
+impl CopyA {
+    fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
+        match a {
+            Layout::RowMajor if k > KC && m >= 24 && n >= 64 => CopyA::Wanted,
+            Layout::RowMajor => CopyA::No,
+            _ => CopyA::Needed,
+        }
+    }
+}
+
+/// Floats of scratch with which [`gemm`] is fastest, for a product of these shapes and layouts with `threads` threads.
+///
+/// It never shrinks as a number grows, so that the scratch of the largest product serves smaller ones. For row-major A
+/// and packed B any scratch will do, none too; more than this is never used.
+#[must_use]
+pub fn gemm_scratch_len(threads: usize, m: usize, n: usize, k: usize, a: Layout, b: Layout) -> usize {
+    let pack_a = CopyA::new(m, n, k, a) != CopyA::No;
+    threads.clamp(1, MAX_PARTS) * part_scratch(m, n, k, pack_a, b != Layout::Packed)
+}
+
+/// Floats of scratch a part.
+fn part_scratch(m: usize, n: usize, k: usize, pack_a: bool, pack_b: bool) -> usize {
+    match scratch_len(m, n, k, pack_a, pack_b) {
+        (0, 0) => 0,
+        (a, b) => a + b + ALIGN_SLACK,
+    }
+}
+
+/// `c = activation(bias + a b) + residual`, for A `[m, k]`, B `[k, n]`, C `[m, n]`.
+///
+/// Element `c[i,j]` is one chain `acc = mul_add(a[i,k], b[k,j], acc)` over ascending `k`, begun from the bias or from 0,
+/// then the activation, then the residual: the bits of [`reference::gemm`](crate::reference::gemm) in the class of `isa`,
+/// whatever the level, the strides, packing and threads. `k = 0` leaves the bias or 0.
+///
+/// The error of the chain is at most `gamma_k * (|bias| + sum |a||b|)` in the fused class and `gamma_(k + 1)` times it in
+/// the unfused one (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), where nothing underflows. NaN
+/// and infinities go through the chain as IEEE 754 says; denormals are kept.
+///
+/// Nothing is allocated; `scratch` should have [`gemm_scratch_len`] floats, whatever they hold.
+///
+/// # Errors
+/// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
+pub fn gemm(
+    isa: Isa,
+    parallel: &impl Parallel,
+    a: MatrixRef<'_, f32>,
+    b: Operand<'_>,
+    mut c: MatrixMut<'_, f32>,
+    epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
+    let (m, k) = (a.rows(), a.cols());
+    let (_, n) = b.shape();
+    let residual_shape = epilogue.residual.map(|residual| (residual.rows(), residual.cols()));
+    check_shapes((m, k), b.shape(), (c.rows(), c.cols()), epilogue.bias.map(<[f32]>::len), residual_shape)?;
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let is_packed = matches!(b, Operand::Packed(_));
+    let threads = parallel.threads();
+    let copy = CopyA::new(m, n, k, Layout::of(&a));
+    let scratch_for = |pack_a| part_scratch(m, n, k, pack_a, !is_packed);
+    let most_parts = threads.clamp(1, MAX_PARTS);
+    let pack_a = copy == CopyA::Needed || copy == CopyA::Wanted && scratch_for(true) * most_parts <= scratch.len();
+    let each = scratch_for(pack_a);
+    let needed = each * most_parts;
+    let found = scratch.len();
+    let scratch = scratch.get_mut(..needed).ok_or(GemmError::ScratchTooShort { needed, found })?;
+    let product = Product {
+        n,
+        k,
+        a,
+        pack_a,
+        b: match b {
+            Operand::Packed(b) => Source::Packed(b.as_slice()),
+            Operand::Strided(b) => Source::Strided(b),
+        },
+        c: Output { row_stride: c.row_stride(), col_stride: c.col_stride(), data: c.as_mut_slice().as_mut_ptr() },
+        bias: epilogue.bias,
+        activation: epilogue.activation,
+        residual: epilogue.residual,
+    };
+    let grid = Grid::new(threads, m, n, k, is_packed);
+    if grid.rows * grid.cols == 1 {
+        let mut part = Part { rows: 0..m, cols: 0..n, scratch: align(scratch) };
+        isa.dispatch(ComputePart { product: &product, part: &mut part });
+        return Ok(());
+    }
+    let (rows, cols) = grid.largest(m, n);
+    let mut rest = scratch;
+    let mut parts: [Part<'_>; MAX_PARTS] = core::array::from_fn(|_| Part { rows: 0..0, cols: 0..0, scratch: &mut [] });
+    let places = (0..m).step_by(rows).flat_map(|row| (0..n).step_by(cols).map(move |col| (row, col)));
+    let mut count = 0;
+    for (part, (row, col)) in parts.iter_mut().zip(places) {
+        let (scratch, left) = rest.split_at_mut(each);
+        rest = left;
+        *part = Part { rows: row..m.min(row + rows), cols: col..n.min(col + cols), scratch: align(scratch) };
+        count += 1;
+    }
+    parallel.for_each(&mut parts[..count], |_, part| isa.dispatch(ComputePart { product: &product, part }));
+    Ok(())
+}
+
+/// The scratch from its first multiple of a cache line on.
+fn align(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(PANEL * size_of::<f32>()).min(scratch.len());
+    &mut scratch[skip..]
+}
+
+/// Checks the shapes of A, B, C, the bias and the residual against each other.
+pub(crate) fn check_shapes(
+    (m, a_cols): (usize, usize),
+    (b_rows, n): (usize, usize),
+    c: (usize, usize),
+    bias: Option<usize>,
+    residual: Option<(usize, usize)>,
+) -> Result<(), GemmError> {
+    if a_cols != b_rows {
+        return Err(GemmError::InnerDimension { a_cols, b_rows });
+    }
+    if c != (m, n) {
+        return Err(GemmError::OutputShape { needed: (m, n), found: c });
+    }
+    match bias {
+        Some(found) if found != n => return Err(GemmError::BiasLength { needed: n, found }),
+        _ => {}
+    }
+    match residual {
+        Some(found) if found != (m, n) => Err(GemmError::ResidualShape { needed: (m, n), found }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Rearranging blocks of the operands into the order in which the kernels read them.
+
+#[cfg(target_arch = "x86_64")]
+use kernform_simd::Level;
+use kernform_simd::{Kernel, Simd};
+use kernform_tensor::MatrixRef;
+
+use crate::packed::PANEL;
+
+/// Packs all of `b` into the layout of [`PackedB`](crate::PackedB).
+pub(crate) struct PackMatrix<'a> {
+    pub(crate) b: MatrixRef<'a, f32>,
+    pub(crate) into: &'a mut [f32],
+}
+
+impl Kernel for PackMatrix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (k, n) = (self.b.rows(), self.b.cols());
+        if k == 0 {
+            return;
+        }
+        for (panel, into) in self.into.chunks_exact_mut(k * PANEL).enumerate() {
+            let col = panel * PANEL;
+            pack_panel(s, self.b, 0, col, PANEL.min(n - col), into);
+        }
+    }
+}
+
+/// Packs `cols` (1 to [`PANEL`]) columns from `col` on and the rows from `row` on, as many as `into` has room for.
+#[inline(always)]
+pub(crate) fn pack_panel<S: Simd>(_: S, b: MatrixRef<'_, f32>, row: usize, col: usize, cols: usize, into: &mut [f32]) {
+    let data = b.as_slice();
+    let (row_stride, col_stride) = (b.row_stride(), b.col_stride());
+    if col_stride == 1 && cols == PANEL {
+        for (i, into) in into.chunks_exact_mut(PANEL).enumerate() {
+            let start = (row + i) * row_stride + col;
+            into.copy_from_slice(&data[start..start + PANEL]);
+        }
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if row_stride == 1 && cols == PANEL && matches!(S::LEVEL, Level::Avx2 | Level::Avx512) {
+        let start = row + col * col_stride;
+        // SAFETY: the token `S` proves AVX2.
+        unsafe { avx::transpose_panel(&data[start..], col_stride, into) };
+        return;
+    }
+    for (i, into) in into.chunks_exact_mut(PANEL).enumerate() {
+        let start = (row + i) * row_stride + col * col_stride;
+        for (j, into) in into.iter_mut().enumerate() {
+            *into = if j < cols { data[start + j * col_stride] } else { 0.0 };
+        }
+    }
+}
+
+/// Copies a block of A, `rows` x `cols` from (`row`, `col`) on, to rows of `stride` floats.
+#[inline(always)]
+pub(crate) fn pack_rows(
+    a: MatrixRef<'_, f32>,
+    (row, rows): (usize, usize),
+    (col, cols): (usize, usize),
+    stride: usize,
+    into: &mut [f32],
+) {
+    let data = a.as_slice();
+    let (row_stride, col_stride) = (a.row_stride(), a.col_stride());
+    for (i, into) in into.chunks_exact_mut(stride).take(rows).enumerate() {
+        let start = (row + i) * row_stride + col * col_stride;
+        if col_stride == 1 {
+            into[..cols].copy_from_slice(&data[start..start + cols]);
+        } else {
+            for (j, into) in into[..cols].iter_mut().enumerate() {
+                *into = data[start + j * col_stride];
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx {
+    //! Transposition in registers; plain loops take as long as a product of a dozen rows.
+
+    use core::arch::x86_64::*;
+
+    use crate::packed::PANEL;
+
+    /// Packs a whole panel whose columns, `stride` apart in `from`, are contiguous.
+    #[target_feature(enable = "avx")]
+    pub(super) fn transpose_panel(from: &[f32], stride: usize, into: &mut [f32]) {
+        let k = into.len() / PANEL;
+        let columns: [&[f32]; PANEL] = core::array::from_fn(|j| &from[j * stride..][..k]);
+        let mut step = 0;
+        while step + 8 <= k {
+            for half in [0, 8] {
+                let rows: [__m256; 8] = core::array::from_fn(|j| {
+                    let column = &columns[half + j][step..step + 8];
+                    // SAFETY: eight floats by the line above.
+                    unsafe { _mm256_loadu_ps(column.as_ptr()) }
+                });
+                for (i, row) in transpose(rows).into_iter().enumerate() {
+                    let into = &mut into[(step + i) * PANEL + half..][..8];
+                    // SAFETY: eight floats by the line above.
+                    unsafe { _mm256_storeu_ps(into.as_mut_ptr(), row) };
+                }
+            }
+            step += 8;
+        }
+        for (step, into) in into.chunks_exact_mut(PANEL).enumerate().skip(step) {
+            for (into, column) in into.iter_mut().zip(columns) {
+                *into = column[step];
+            }
+        }
+    }
+
+    /// The transposed 8 x 8 matrix.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    fn transpose(r: [__m256; 8]) -> [__m256; 8] {
+        let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
+        let (p0, p1, p2, p3) = (pair(0), pair(2), pair(4), pair(6));
+        let four = |(al, ah): (__m256, __m256), (bl, bh): (__m256, __m256)| {
+            [
+                _mm256_shuffle_ps::<0x44>(al, bl),
+                _mm256_shuffle_ps::<0xee>(al, bl),
+                _mm256_shuffle_ps::<0x44>(ah, bh),
+                _mm256_shuffle_ps::<0xee>(ah, bh),
+            ]
+        };
+        let (upper, lower) = (four(p0, p1), four(p2, p3));
+        core::array::from_fn(|i| {
+            if i < 4 {
+                _mm256_permute2f128_ps::<0x20>(upper[i], lower[i])
+            } else {
+                _mm256_permute2f128_ps::<0x31>(upper[i - 4], lower[i - 4])
+            }
+        })
+    }
+}

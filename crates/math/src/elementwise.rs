@@ -1,0 +1,169 @@
+//! The elementwise functions on slices.
+
+use kernform_simd::{Isa, Kernel, Simd};
+
+use crate::{Activation, ShapeError, vector};
+
+/// A function of one vector.
+trait Function: Copy {
+    fn apply<S: Simd>(self, s: S, x: S::F32) -> S::F32;
+}
+
+struct Map<'a, F>(F, &'a [f32], &'a mut [f32]);
+
+impl<F: Function> Kernel for Map<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Map(f, x, out) = self;
+        let (x, x_tail) = x.split_at(x.len() - x.len() % S::LANES);
+        let (out, out_tail) = out.split_at_mut(x.len());
+        for (x, out) in x.chunks_exact(S::LANES).zip(out.chunks_exact_mut(S::LANES)) {
+            s.store(f.apply(s, s.load(x)), out);
+        }
+        s.store_partial(f.apply(s, s.load_or(x_tail, 0.0)), out_tail);
+    }
+}
+
+struct MapInPlace<'a, F>(F, &'a mut [f32]);
+
+impl<F: Function> Kernel for MapInPlace<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let MapInPlace(f, x) = self;
+        let mut vectors = x.chunks_exact_mut(S::LANES);
+        for x in &mut vectors {
+            s.store(f.apply(s, s.load(x)), x);
+        }
+        let tail = vectors.into_remainder();
+        s.store_partial(f.apply(s, s.load_or(tail, 0.0)), tail);
+    }
+}
+
+fn map<F: Function>(isa: Isa, f: F, x: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
+    same_length("out", out.len(), x.len())?;
+    isa.dispatch(Map(f, x, out));
+    Ok(())
+}
+
+fn same_length(operand: &'static str, actual: usize, expected: usize) -> Result<(), ShapeError> {
+    if actual == expected { Ok(()) } else { Err(ShapeError::Length { operand, expected, actual }) }
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident, $in_place:ident, $type:ident;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $type;
+
+        impl Function for $type {
+            #[inline(always)]
+            fn apply<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
+                vector::$name(s, x)
+            }
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`ShapeError::Length`] where `out` is not as long as `x`.
+        pub fn $name(isa: Isa, x: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
+            map(isa, $type, x, out)
+        }
+
+        #[doc = concat!("[`", stringify!($name), "`] of each element, in place.")]
+        pub fn $in_place(isa: Isa, x: &mut [f32]) {
+            isa.dispatch(MapInPlace($type, x));
+        }
+    )*};
+}
+
+functions! {
+    /// `e^x` of each element; the error is below 1 ULP, see [`vector::exp`].
+    exp, exp_in_place, Exp;
+    /// The natural logarithm of each element, see [`vector::log`].
+    log, log_in_place, Log;
+    /// The hyperbolic tangent of each element, see [`vector::tanh`].
+    tanh, tanh_in_place, Tanh;
+    /// The error function of each element, see [`vector::erf`].
+    erf, erf_in_place, Erf;
+    /// `1 / (1 + e^-x)` of each element, see [`vector::sigmoid`].
+    sigmoid, sigmoid_in_place, Sigmoid;
+    /// The GELU with the normal distribution function of each element, see [`vector::gelu_erf`].
+    gelu_erf, gelu_erf_in_place, GeluErf;
+    /// The GELU with the tanh approximation of each element, see [`vector::gelu_tanh`].
+    gelu_tanh, gelu_tanh_in_place, GeluTanh;
+    /// `x * sigmoid(x)` of each element, see [`vector::silu`].
+    silu, silu_in_place, Silu;
+    /// `max(x, 0)` of each element, see [`vector::relu`].
+    relu, relu_in_place, Relu;
+}
+
+/// `activation` of each element.
+///
+/// # Errors
+/// [`ShapeError::Length`] where `out` is not as long as `x`.
+pub fn activate(isa: Isa, activation: Activation, x: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
+    match activation {
+        Activation::Identity => {
+            same_length("out", out.len(), x.len())?;
+            out.copy_from_slice(x);
+            Ok(())
+        }
+        Activation::Relu => relu(isa, x, out),
+        Activation::GeluErf => gelu_erf(isa, x, out),
+        Activation::GeluTanh => gelu_tanh(isa, x, out),
+        Activation::Silu => silu(isa, x, out),
+    }
+}
+
+/// `activation` of each element, in place.
+pub fn activate_in_place(isa: Isa, activation: Activation, x: &mut [f32]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => relu_in_place(isa, x),
+        Activation::GeluErf => gelu_erf_in_place(isa, x),
+        Activation::GeluTanh => gelu_tanh_in_place(isa, x),
+        Activation::Silu => silu_in_place(isa, x),
+    }
+}
+
+struct ScaleAdd<'a>(f32, &'a [f32], &'a mut [f32]);
+
+impl Kernel for ScaleAdd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ScaleAdd(scale, x, y) = self;
+        let scale = s.splat(scale);
+        let mut vectors = x.chunks_exact(S::LANES);
+        let mut out = y.chunks_exact_mut(S::LANES);
+        for (x, y) in (&mut vectors).zip(&mut out) {
+            s.store(s.mul_add(scale, s.load(x), s.load(y)), y);
+        }
+        let (x, y) = (vectors.remainder(), out.into_remainder());
+        s.store_partial(s.mul_add(scale, s.load_or(x, 0.0), s.load_or(y, 0.0)), y);
+    }
+}
+
+/// `y = scale * x + y`, one multiply-add an element.
+///
+/// # Errors
+/// [`ShapeError::Length`] where `y` is not as long as `x`.
+pub fn scale_add(isa: Isa, scale: f32, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
+    same_length("y", y.len(), x.len())?;
+    isa.dispatch(ScaleAdd(scale, x, y));
+    Ok(())
+}
+
+/// `y = x + y`, exact but for the one rounding: the residual connection.
+///
+/// # Errors
+/// [`ShapeError::Length`] where `y` is not as long as `x`.
+pub fn add(isa: Isa, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
+    // A product with one is exact, so that this is the sum in both classes.
+    scale_add(isa, 1.0, x, y)
+}

@@ -1,0 +1,99 @@
+//! How much memory a session needs, worked out before it begins.
+
+use kernform_attention::{Heads, KvCache, attend_cached_scratch_len, attend_scratch_len};
+use kernform_tensor::{Parallel, ScratchPlan};
+
+use crate::encoder_decoder::EncoderDecoder;
+use crate::error::ModelError;
+use crate::linear::Linear;
+
+/// What a session has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of a decoding step: inputs times beams.
+    pub rows: usize,
+    /// Encoded sources held at a time.
+    pub sources: usize,
+    /// Most tokens of a source.
+    pub source_len: usize,
+    /// Most tokens of a target.
+    pub target_len: usize,
+    /// Most source tokens encoded together; at least `source_len`.
+    pub encode_tokens: usize,
+}
+
+/// A layout of one buffer that holds all a [`crate::Session`] works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub(crate) limits: Limits,
+    pub(crate) cross_len: usize,
+    pub(crate) own_len: usize,
+    pub(crate) work_len: usize,
+    total: usize,
+}
+
+impl Plan {
+    /// The layout for `limits`, for the threads of `parallel`.
+    ///
+    /// # Errors
+    /// Limits of 0, sequences longer than the model has positions, or more memory than can be addressed.
+    pub fn new(model: &EncoderDecoder, limits: Limits, parallel: &impl Parallel) -> Result<Self, ModelError> {
+        let Limits { rows, sources, source_len, target_len, encode_tokens } = limits;
+        for (what, asked) in
+            [("rows", rows), ("sources", sources), ("source tokens", source_len), ("target tokens", target_len)]
+        {
+            if asked == 0 {
+                return Err(ModelError::Capacity { what, asked, limit: 0 });
+            }
+        }
+        let encode_tokens = encode_tokens.max(source_len);
+        let limits = Limits { encode_tokens, ..limits };
+        let (tokens, limit) = (source_len.max(target_len), model.config.max_positions);
+        if tokens > limit {
+            return Err(ModelError::TooLong { tokens, limit });
+        }
+        let heads = model.decoder_heads();
+        let cross_len = KvCache::storage_len(heads, sources, source_len)?;
+        let own_len = KvCache::storage_len(heads, rows, target_len)?;
+        let work_len = work_len(model, rows.max(encode_tokens), parallel)?;
+        let mut layout = ScratchPlan::new();
+        for _ in 0..model.decoder.layers.len() {
+            layout = layout.take(cross_len).take(own_len);
+        }
+        let total = layout.take(work_len).finish_aligned()?;
+        Ok(Self { limits, cross_len, own_len, work_len, total })
+    }
+
+    /// Elements of the buffer that [`crate::Session::new`] takes.
+    pub fn scratch_len(&self) -> usize {
+        self.total
+    }
+
+    /// What the session will have room for.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+/// Elements for the activations of `tokens` rows, with the kernels' scratch.
+pub(crate) fn work_len(model: &EncoderDecoder, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
+    let config = &model.config;
+    let width = config.width;
+    let mut scratch = attend_cached_scratch_len(parallel);
+    let inner = config.inner_width();
+    for (inputs, outputs) in [(width, 3 * width), (width, inner), (inner, width), (width, config.decoder_vocab_size)] {
+        scratch = scratch.max(Linear::scratch_len(tokens, inputs, outputs, parallel.threads()));
+    }
+    for stack in [config.encoder, config.decoder] {
+        scratch = scratch.max(attend_scratch_len(Heads::new(stack.heads, width / stack.heads), parallel)?);
+    }
+    let len = ScratchPlan::new()
+        .take_matrix(tokens, width)
+        .take_matrix(tokens, width)
+        .take_matrix(tokens, width)
+        .take_matrix(tokens, 3 * width)
+        .take_matrix(tokens, inner)
+        .take(scratch)
+        .finish_aligned()?;
+    Ok(len)
+}

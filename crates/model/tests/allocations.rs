@@ -1,0 +1,76 @@
+//! Encoding and decoding allocate nothing once the session exists.
+
+mod common;
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use std::alloc::System;
+
+use common::Case;
+use kernform_model::{EncoderDecoder, Limits, Plan, Row, Session, Source};
+use kernform_simd::Isa;
+use kernform_tensor::Serial;
+
+/// The system's allocator, counting what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    COUNT.with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's duties are those of the system's allocator.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn encoding_and_decoding_allocate_nothing() {
+    for name in ["marian", "bart", "m2m_100"] {
+        let case = Case::open(name);
+        let model = EncoderDecoder::load(&case.folder, case.folder.config(), Isa::best()).expect("the case loads");
+        let limits = Limits { rows: 4, sources: 3, source_len: 9, target_len: 12, encode_tokens: 20 };
+        let plan = Plan::new(&model, limits, &Serial).expect("the limits are sound");
+        let mut buffer = vec![0.0; plan.scratch_len()];
+        let mut session = Session::new(&model, &plan, &mut buffer).expect("the buffer is long enough");
+        let ids = [7, 5, 90, 11, 23, 8, 2, 31, 2];
+        let sources = [Source { slot: 2, tokens: 0..7 }, Source { slot: 0, tokens: 7..9 }];
+        let mut logits = vec![0.0; 4 * session.vocab_size()];
+
+        let before = COUNT.get();
+        for _ in 0..2 {
+            session.encode(&Serial, &ids, &sources).expect("the sources are encoded");
+            for slot in 0..4 {
+                session.clear_row(slot).expect("the slot exists");
+            }
+            for token in [2, 17, 60, 5] {
+                let rows = [0, 1, 2, 3].map(|slot| Row { slot, source: if slot < 2 { 2 } else { 0 }, token });
+                session.step(&Serial, &rows, &mut logits).expect("the step runs");
+            }
+            session.copy_row(0, 3).expect("the slots exist");
+        }
+        assert_eq!(COUNT.get() - before, 0, "{name} allocates");
+        assert!(logits.iter().all(|logit| logit.is_finite()));
+    }
+}

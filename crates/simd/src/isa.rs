@@ -1,0 +1,181 @@
+//! The run-time token, its choice and its cap.
+
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::levels::{portable::Portable, scalar::Scalar};
+use crate::{Class, Fused, Kernel, Level, LevelError, Simd, Unfused};
+
+/// Proof that this CPU can run a [`Level`]: exists only after detection, is one byte, and is free to copy.
+///
+/// Kernels take it as their first argument and hand their work to [`Isa::dispatch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Isa(Level);
+
+/// The cap set by [`cap`]; 0 while there is none.
+static CAP: AtomicU8 = AtomicU8::new(0);
+/// What [`Isa::best`] found under the cap in force; 0 while unknown.
+static BEST: AtomicU8 = AtomicU8::new(0);
+
+impl Isa {
+    /// The token of one level.
+    ///
+    /// # Errors
+    /// [`LevelError`] where this CPU, its operating system or this build lacks the level. A cap does not matter here.
+    pub fn new(level: Level) -> Result<Isa, LevelError> {
+        if is_present(level) { Ok(Isa(level)) } else { Err(LevelError { level }) }
+    }
+
+    /// The most preferred level that this CPU can run and the cap allows. Detected once, then one relaxed load.
+    ///
+    /// The cap is the lowest of: [`cap`]; in `std` builds the environment variable `KERNFORM_ISA` (a level's name; an
+    /// unknown name is no cap); the build's `--cfg kernform_cap="LEVEL"`.
+    pub fn best() -> Isa {
+        if let Some(level) = Level::from_u8(BEST.load(Relaxed)) {
+            return Isa(level);
+        }
+        let isa = find_best();
+        BEST.store(isa.0 as u8, Relaxed);
+        isa
+    }
+
+    /// All levels that this CPU can run, from the least to the most preferred, whatever the cap.
+    pub fn available() -> Available {
+        Available { next: 0 }
+    }
+
+    /// The level that this token stands for.
+    pub const fn level(self) -> Level {
+        self.0
+    }
+
+    /// The arithmetic class: tokens of one class give the same bits.
+    pub const fn class(self) -> Class {
+        self.0.class()
+    }
+
+    /// Runs `kernel`, compiled for this token's level.
+    #[inline]
+    pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` of a level exists only after `is_present` found the level.
+            Level::Avx512 => unsafe { crate::Avx512::new_unchecked() }.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Level::Avx2 => unsafe { crate::Avx2::new_unchecked() }.vectorize(kernel),
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Level::Neon => unsafe { crate::Neon::new_unchecked() }.vectorize(kernel),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Level::Simd128 => crate::Simd128::new().vectorize(kernel),
+            Level::Portable => Portable::new().vectorize(kernel),
+            Level::ScalarUnfused => Scalar::<Unfused>::new().vectorize(kernel),
+            _ => dispatch_scalar(kernel),
+        }
+    }
+}
+
+impl core::fmt::Display for Isa {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The fused scalar level, with the hardware's FMA instruction where detection finds one.
+fn dispatch_scalar<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(token) = crate::levels::x86_detect::ScalarFma::new() {
+        return token.vectorize(kernel);
+    }
+    Scalar::<Fused>::new().vectorize(kernel)
+}
+
+/// Sets, or with `None` removes, the process-wide cap of [`Isa::best`]: levels above it are not chosen.
+///
+/// Tokens that exist already are not changed. Bits do not depend on the cap as long as the class stays the same.
+pub fn cap(level: Option<Level>) {
+    CAP.store(level.map_or(0, |level| level as u8), Relaxed);
+    BEST.store(0, Relaxed);
+}
+
+fn is_present(level: Level) -> bool {
+    match level {
+        Level::ScalarUnfused | Level::Scalar | Level::Portable => true,
+        Level::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => crate::Neon::new().is_some(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => crate::Avx2::new().is_some(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => crate::Avx512::new().is_some(),
+        _ => false,
+    }
+}
+
+fn find_best() -> Isa {
+    let caps = [Level::from_u8(CAP.load(Relaxed)), environment_cap(), BUILD_CAP];
+    let cap = caps.into_iter().flatten().min();
+    Level::ALL
+        .into_iter()
+        .rev()
+        .filter(|level| cap.is_none_or(|cap| *level <= cap))
+        .filter(|level| cap == Some(*level) || is_preferred(*level))
+        .find(|level| is_present(*level))
+        .map_or(Isa(Level::ScalarUnfused), Isa)
+}
+
+/// Whether a level is chosen where nobody asks for it by name.
+///
+/// Emulated FMA is a hundred times slower than none: without the hardware the scalar level is only run when named.
+fn is_preferred(level: Level) -> bool {
+    match level {
+        Level::Scalar => crate::levels::scalar::HAS_HARDWARE_FMA,
+        // Vectors of a target without vector registers are emulated in memory.
+        Level::Portable => crate::levels::portable::HAS_HARDWARE_VECTORS,
+        _ => true,
+    }
+}
+
+#[cfg(feature = "std")]
+fn environment_cap() -> Option<Level> {
+    std::env::var("KERNFORM_ISA").ok()?.parse().ok()
+}
+
+#[cfg(not(feature = "std"))]
+fn environment_cap() -> Option<Level> {
+    None
+}
+
+const BUILD_CAP: Option<Level> = if cfg!(kernform_cap = "scalar-unfused") {
+    Some(Level::ScalarUnfused)
+} else if cfg!(kernform_cap = "scalar") {
+    Some(Level::Scalar)
+} else if cfg!(kernform_cap = "portable") {
+    Some(Level::Portable)
+} else if cfg!(kernform_cap = "neon") {
+    Some(Level::Neon)
+} else if cfg!(kernform_cap = "avx2") {
+    Some(Level::Avx2)
+} else {
+    None
+};
+
+/// Iterator of [`Isa::available`].
+#[derive(Clone, Debug)]
+pub struct Available {
+    next: usize,
+}
+
+impl Iterator for Available {
+    type Item = Isa;
+
+    fn next(&mut self) -> Option<Isa> {
+        while let Some(level) = Level::ALL.get(self.next) {
+            self.next += 1;
+            if let Ok(isa) = Isa::new(*level) {
+                return Some(isa);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# The program on whole models: the README's first command, the embedded model against its reference answers, and the
+# same bytes on every level, thread count and batch size. (The golden cases of all families run in `native`.)
+# KERNFORM_PROGRAM names a program that is built already.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
+cd "$repo"
+
+program=${KERNFORM_PROGRAM:-}
+if [ -z "$program" ]; then
+    step 'release build'
+    cargo build --release -p kernform-cli
+    program=$CARGO_TARGET_DIR/release/kernform
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# The README's first command must print what the README says it prints.
+readme_example() {
+    awk '/^```text$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' README.md >"$scratch/promised"
+    [ -s "$scratch/promised" ] && "$program" pronounce attention transformer | diff "$scratch/promised" -
+}
+
+cut -f1 tests/g2p/test_words.txt >"$scratch/words"
+awk 'NR % 40 == 1' "$scratch/words" >"$scratch/some"
+
+# At least 99.9 % of the words as PyTorch pronounces them; the lines that differ are shown.
+agrees() {
+    local reference=$1 total different
+    shift
+    "$program" pronounce "$@" <"$scratch/words" >"$scratch/answers" || return 1
+    total=$(wc -l <"$reference")
+    [ "$(wc -l <"$scratch/answers")" -eq "$total" ] || { echo 'another number of lines'; return 1; }
+    different=$(paste "$reference" "$scratch/answers" | awk -F'\t' '$1 != $3 || $2 != $4' | tee "$scratch/differ" | wc -l)
+    head "$scratch/differ"
+    echo "$different of $total words differ"
+    [ $((different * 1000)) -le "$total" ]
+}
+
+digest() { "$program" pronounce --n-best 2 --beam 3 "$@" <"$scratch/some" | sha256sum; }
+
+same_bytes() { [ "$(digest "$@")" = "$expected" ]; }
+
+levels_that_run() { "$program" isa | sed 's/^-> */   /' | awk -v class="$1" '$2 == "yes" && $3 == class { print $1 }'; }
+
+part 'first command of the README' check 'README example' readme_example
+part 'answers of PyTorch, greedy' check 'greedy pronunciations' agrees tests/g2p/reference_greedy.txt
+part 'answers of PyTorch, 4 beams' check 'beam pronunciations' agrees tests/g2p/reference_beam4.txt --beam 4
+for class in fused unfused; do
+    mapfile -t levels < <(levels_that_run "$class")
+    [ ${#levels[@]} -gt 0 ] || fail "no level of the $class class runs"
+    expected=$(digest --isa "${levels[0]}" --threads 1 --batch 64)
+    for level in "${levels[@]}"; do
+        part "$class class: $level against ${levels[0]}" check "$level in one thread, batch 64" same_bytes --isa "$level" --threads 1 --batch 64
+        part "$class class: $level, other threads and batches" check "$level in two threads, batch 7" same_bytes --isa "$level" --threads 2 --batch 7
+    done
+    part "$class class: single words" check "${levels[0]}, batch 1" same_bytes --isa "${levels[0]}" --threads 1 --batch 1
+done
+part 'level by environment' check 'KERNFORM_ISA is obeyed' \
+    bash -c 'KERNFORM_ISA=scalar-unfused "$0" isa | grep -q "^-> scalar-unfused"' "$program"
+stage_end
