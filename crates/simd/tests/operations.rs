@@ -162,6 +162,29 @@ fn loads_and_stores_copy_one_vector(isa: Isa) {
     }
 }
 
+struct Partial<'a>(&'a [f32], &'a mut [f32]);
+
+impl Kernel for Partial<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        s.store(s.load_or(self.0, 0.5), self.1);
+        S::LANES
+    }
+}
+
+/// Each length alone in an allocation of its size, or in none: emulators and memory checkers see a lane too many.
+fn partial_loads_read_what_there_is(isa: Isa) {
+    for len in 0..20u8 {
+        let source: Vec<f32> = core::hint::black_box((1..=len).map(f32::from).collect());
+        let mut out = [0.0; 16];
+        let lanes = isa.dispatch(Partial(&source, &mut out));
+        let expected: Vec<f32> = (0..lanes).map(|i| source.get(i).copied().unwrap_or(0.5)).collect();
+        assert_same_bits("load_or", &out[..lanes], &expected);
+    }
+}
+
 struct Which;
 
 impl Kernel for Which {
@@ -181,5 +204,6 @@ isa_tests!(
     every_operation_has_its_defined_bits,
     folds_follow_the_fixed_tree,
     loads_and_stores_copy_one_vector,
+    partial_loads_read_what_there_is,
     the_forced_level_is_the_one_that_runs,
 );
