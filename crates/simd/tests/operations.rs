@@ -269,6 +269,7 @@ isa_tests!(
     every_operation_has_its_defined_bits,
     folds_follow_the_fixed_tree,
     loads_and_stores_copy_one_vector,
+    low_bytes_are_stored_side_by_side,
     halves_are_widened_exactly,
     partial_loads_read_what_there_is,
 );
