@@ -41,17 +41,17 @@ pub enum GemmError {
     },
     /// Packed data have not the length of [`PackedB::packed_len`](crate::PackedB::packed_len).
     PackedLength {
-        /// Floats that they must have.
+        /// Elements that they must have.
         needed: usize,
-        /// Floats that they have.
+        /// Elements that they have.
         found: usize,
     },
     /// The size of the packed operand does not fit the address space.
     TooLarge,
     /// The allocator refused.
     OutOfMemory {
-        /// Floats that were asked for.
-        floats: usize,
+        /// Elements that were asked for.
+        elements: usize,
     },
 }
 
@@ -74,10 +74,10 @@ impl core::fmt::Display for GemmError {
                 write!(f, "the scratch has {found} floats, this product needs {needed}")
             }
             Self::PackedLength { needed, found } => {
-                write!(f, "the packed operand has {found} floats, its shape needs {needed}")
+                write!(f, "the packed operand has {found} elements, its shape needs {needed}")
             }
             Self::TooLarge => f.write_str("the packed operand would have more elements than memory can address"),
-            Self::OutOfMemory { floats } => write!(f, "no memory for {floats} floats"),
+            Self::OutOfMemory { elements } => write!(f, "no memory for {elements} packed elements"),
         }
     }
 }
