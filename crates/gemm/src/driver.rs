@@ -109,28 +109,48 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
             1 => rows.len(),
             _ => even_block(rows.len(), MC).next_multiple_of(tiling.max_rows),
         };
-        for col in cols.clone().step_by(col_block) {
+        let mut col = cols.start;
+        while col < cols.end {
             let width = col_block.min(cols.end - col);
             let mut k_from = 0;
             loop {
                 let kc = k_block.min(p.k - k_from);
-                for row in rows.clone().step_by(row_block) {
+                let mut row = rows.start;
+                while row < rows.end {
                     let mc = row_block.min(rows.end - row);
                     let pack = way == Way::Copied && row == rows.start;
                     Block { p, row, rows: mc, col, cols: width, k_from, kc, way, pack }.run(s, a_scratch, b_scratch);
+                    row += mc;
                 }
                 k_from += kc;
                 if k_from >= p.k {
                     break;
                 }
             }
+            col += width;
         }
     }
 }
 
+// A division takes as long as a small tile's row: the common cases below do without.
+
 /// The least block length that cuts `len` into as many blocks as `most` does.
 const fn even_block(len: usize, most: usize) -> usize {
-    if len == 0 { 1 } else { len.div_ceil(len.div_ceil(most)) }
+    if len == 0 {
+        1
+    } else if len <= most {
+        len
+    } else {
+        len.div_ceil(len.div_ceil(most))
+    }
+}
+
+/// Quotient and remainder.
+const fn divide(a: usize, b: usize) -> (usize, usize) {
+    match b {
+        1 => (a, 0),
+        _ => (a / b, a % b),
+    }
 }
 
 /// How the kernels get B.
@@ -210,7 +230,7 @@ impl<W: Weight> Block<'_, W> {
             (p.a.as_slice().get(start..).unwrap_or_default().as_ptr(), p.a.row_stride())
         };
         let strips = Tiling::of::<S>().strips(self.rows);
-        let (height, taller) = (self.rows / strips, self.rows % strips);
+        let (height, taller) = divide(self.rows, strips);
         let heights = [
             Strips { row: 0, count: taller, height: height + 1 },
             Strips { row: taller * (height + 1), count: strips - taller, height },
@@ -287,15 +307,21 @@ impl<W: Weight> Block<'_, W> {
     ) {
         let tiling = Tiling::of::<S>();
         let units = width.div_ceil(tiling.unit);
-        let groups = units.div_ceil(Tiling::max_units::<S>(strips.height));
-        let (narrower, wider) = (units / groups, units % groups);
+        let most = Tiling::max_units::<S>(strips.height);
+        let groups = if units <= most { 1 } else { units.div_ceil(most) };
+        let (narrower, wider) = divide(units, groups);
         let mut done = 0;
         // Groups of two widths; the last one alone, if not all its columns exist or panels are cut.
         for (mut count, units) in [(wider, narrower + 1), (groups - wider, narrower)] {
             let cols = units * tiling.unit;
             while count > 0 {
-                let fits = if cols.is_multiple_of(PANEL) { (width - done) / cols } else { 1 };
-                let now = count.min(fits.max(1));
+                let now = if !cols.is_multiple_of(PANEL) {
+                    1
+                } else if done + count * cols <= width {
+                    count
+                } else {
+                    (count - 1).max(1)
+                };
                 let valid = cols.min(width - done);
                 let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
                 let from = done / PANEL * right.panel_stride + done % PANEL;
