@@ -102,27 +102,18 @@ pub(super) const CHUNK: usize = 256;
 /// Multiplier and scale of a row.
 #[inline(always)]
 pub(super) fn row_factors<S: Simd>(s: S, x: MatrixRef<'_, f32>, i: usize) -> (f32, f32) {
-    let mut largest = [s.splat(0.0); 4];
-    // 0 as long as all elements are finite, NaN from the first that is not.
-    let mut zeros = [s.splat(0.0); 4];
-    for_chunks(x, i, |chunk| {
-        let mut fours = chunk.chunks_exact(4 * S::LANES);
-        for four in fours.by_ref() {
-            for (v, x) in four.chunks_exact(S::LANES).enumerate() {
-                let x = s.load(x);
-                largest[v] = s.max(s.abs(x), largest[v]);
-                zeros[v] = s.mul_add(x, s.splat(0.0), zeros[v]);
-            }
+    let mut seen = Seen { largest: [s.splat(0.0); 4], zeros: [s.splat(0.0); 4] };
+    if let Some(row) = x.row(i) {
+        seen.add(s, row);
+    } else {
+        let mut chunk = [0.0; CHUNK];
+        for j in (0..x.cols()).step_by(CHUNK) {
+            let count = CHUNK.min(x.cols() - j);
+            gather(x, (i, j), &mut chunk[..count]);
+            seen.add(s, &chunk[..count]);
         }
-        for x in fours.remainder().chunks(S::LANES) {
-            let x = s.load_or(x, 0.0);
-            largest[0] = s.max(s.abs(x), largest[0]);
-            zeros[0] = s.mul_add(x, s.splat(0.0), zeros[0]);
-        }
-    });
-    let fold = |v: [S::F32; 4], op: fn(S, S::F32, S::F32) -> S::F32| op(s, op(s, v[0], v[1]), op(s, v[2], v[3]));
-    let largest = s.fold_vector(fold(largest, S::max), |a, b| s.max(a, b));
-    let is_finite = !s.any(s.is_nan(fold(zeros, S::add)));
+    }
+    let (largest, is_finite) = seen.fold(s);
     if !is_finite {
         (0.0, f32::NAN)
     } else if largest < LEAST_MAGNITUDE {
@@ -132,19 +123,41 @@ pub(super) fn row_factors<S: Simd>(s: S, x: MatrixRef<'_, f32>, i: usize) -> (f3
     }
 }
 
-/// Row `i` in pieces whose elements stand next to each other.
-#[inline(always)]
-fn for_chunks(x: MatrixRef<'_, f32>, i: usize, mut each: impl FnMut(&[f32])) {
-    if let Some(row) = x.row(i) {
-        return each(row);
+/// What is known of a row, in vectors enough to hide the latency of their operations.
+struct Seen<S: Simd> {
+    /// The largest magnitudes, NaN left out.
+    largest: [S::F32; 4],
+    /// 0 as long as all elements are finite, NaN from the first that is not.
+    zeros: [S::F32; 4],
+}
+
+impl<S: Simd> Seen<S> {
+    #[inline(always)]
+    fn add(&mut self, s: S, row: &[f32]) {
+        let mut fours = row.chunks_exact(4 * S::LANES);
+        for four in fours.by_ref() {
+            for v in 0..4 {
+                self.add_vector(s, v, s.load(&four[v * S::LANES..]));
+            }
+        }
+        for x in fours.remainder().chunks(S::LANES) {
+            self.add_vector(s, 0, s.load_or(x, 0.0));
+        }
     }
-    let mut chunk = [0.0; CHUNK];
-    let mut j = 0;
-    while j < x.cols() {
-        let count = CHUNK.min(x.cols() - j);
-        gather(x, (i, j), &mut chunk[..count]);
-        each(&chunk[..count]);
-        j += count;
+
+    #[inline(always)]
+    fn add_vector(&mut self, s: S, v: usize, x: S::F32) {
+        self.largest[v] = s.max(s.abs(x), self.largest[v]);
+        self.zeros[v] = s.mul_add(x, s.splat(0.0), self.zeros[v]);
+    }
+
+    /// The largest magnitude, and whether all elements were finite.
+    #[inline(always)]
+    fn fold(self, s: S) -> (f32, bool) {
+        let [a, b, c, d] = self.largest;
+        let largest = s.fold_vector(s.max(s.max(a, b), s.max(c, d)), |a, b| s.max(a, b));
+        let [a, b, c, d] = self.zeros;
+        (largest, !s.any(s.is_nan(s.add(s.add(a, b), s.add(c, d)))))
     }
 }
 
@@ -177,23 +190,25 @@ pub(super) fn row_to_bytes<S: Simd>(
 /// `q = clamp(round(x * multiplier)) + shift`, the low byte of it.
 #[inline(always)]
 fn to_bytes<S: Simd>(s: S, x: &[f32], multiplier: f32, shift: u8, q: &mut [i8]) {
-    let round = s.splat(ROUND + f32::from(shift));
-    let multiplier = s.splat(multiplier);
-    let quantize = |x: S::F32| {
-        let x = s.mul(x, multiplier);
-        let x = s.select(s.is_nan(x), s.splat(0.0), x);
-        let x = s.min(s.max(x, s.splat(-127.0)), s.splat(127.0));
-        s.bits(s.add(x, round))
-    };
+    let factors = (s.splat(multiplier), s.splat(ROUND + f32::from(shift)));
     let len = x.len().min(q.len());
     let whole = len / S::LANES * S::LANES;
     for (x, q) in x[..whole].chunks_exact(S::LANES).zip(q[..whole].chunks_exact_mut(S::LANES)) {
-        s.store_low_bytes(quantize(s.load(x)), q);
+        s.store_low_bytes(quantize(s, s.load(x), factors), q);
     }
     if whole < len {
         // No level has more lanes.
         let mut bytes = [0; 16];
-        s.store_low_bytes(quantize(s.load_or(&x[whole..len], 0.0)), &mut bytes);
+        s.store_low_bytes(quantize(s, s.load_or(&x[whole..len], 0.0), factors), &mut bytes);
         q[whole..len].copy_from_slice(&bytes[..len - whole]);
     }
+}
+
+/// One vector of it.
+#[inline(always)]
+fn quantize<S: Simd>(s: S, x: S::F32, (multiplier, round): (S::F32, S::F32)) -> S::I32 {
+    let x = s.mul(x, multiplier);
+    let x = s.select(s.is_nan(x), s.splat(0.0), x);
+    let x = s.min(s.max(x, s.splat(-127.0)), s.splat(127.0));
+    s.bits(s.add(x, round))
 }

@@ -141,17 +141,13 @@ const UNROLL: usize = 4;
 /// See [`TileFn`].
 #[inline(always)]
 unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs) {
-    let offset = |v: usize| {
-        let col = v * D::COLS;
-        col / PANEL * t.panel_stride + col % PANEL * GROUP
-    };
     let step = GROUP * D::FORMAT.bytes();
     // SAFETY: by the caller's word, A and B are readable for all groups and columns, `out` is writable for the tile, and
     // the CPU has the instructions.
     unsafe {
         let mut sums = [[D::begin(t.b); VECTORS]; ROWS];
         for v in 0..VECTORS {
-            let begin = D::begin(t.b.add(offset(v)));
+            let begin = D::begin(t.b.add(offset::<D>(v, t.panel_stride)));
             for sums in &mut sums {
                 sums[v] = begin;
             }
@@ -161,21 +157,9 @@ unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs
             *row = t.a.add(i * t.a_stride);
         }
         let (mut b, mut at, mut left) = (t.b.add(LINE), 0, t.groups);
-        let mut one_step = |b: *const i8, at: usize| {
-            let mut columns = [D::load_b(b); VECTORS];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = D::load_b(b.add(offset(v)));
-            }
-            for (row, sums) in rows.iter().zip(&mut sums) {
-                let a = D::load_a(row.add(at));
-                for (sums, column) in sums.iter_mut().zip(columns) {
-                    *sums = D::dot(*sums, a, column);
-                }
-            }
-        };
         while left >= UNROLL {
             for _ in 0..UNROLL {
-                one_step(b, at);
+                one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
                 b = b.add(LINE);
                 at += step;
                 // No instruction: it keeps the compiler from loading for later steps, for which no register is left.
@@ -184,7 +168,7 @@ unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs
             left -= UNROLL;
         }
         while left > 0 {
-            one_step(b, at);
+            one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
             b = b.add(LINE);
             at += step;
             left -= 1;
@@ -192,6 +176,40 @@ unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs
         for (i, sums) in sums.into_iter().enumerate() {
             for (v, sums) in sums.into_iter().enumerate() {
                 D::store(sums, t.out.add((i * VECTORS + v) * D::COLS));
+            }
+        }
+    }
+}
+
+/// Bytes from the first column of a tile to those of vector `v`, in the same line of all panels.
+#[inline(always)]
+fn offset<D: Dot>(v: usize, panel_stride: usize) -> usize {
+    let col = v * D::COLS;
+    col / PANEL * panel_stride + col % PANEL * GROUP
+}
+
+/// Four values of `k`.
+///
+/// # Safety
+/// As for the tile.
+#[inline(always)]
+unsafe fn one_step<D: Dot, const ROWS: usize, const VECTORS: usize>(
+    panel_stride: usize,
+    rows: &[*const u8; ROWS],
+    at: usize,
+    b: *const i8,
+    sums: &mut [[D::Sums; VECTORS]; ROWS],
+) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let mut columns = [D::load_b(b); VECTORS];
+        for (v, column) in columns.iter_mut().enumerate() {
+            *column = D::load_b(b.add(offset::<D>(v, panel_stride)));
+        }
+        for (row, sums) in rows.iter().zip(sums) {
+            let a = D::load_a(row.add(at));
+            for (sums, column) in sums.iter_mut().zip(columns) {
+                *sums = D::dot(*sums, a, column);
             }
         }
     }
