@@ -13,6 +13,8 @@ mod vector;
 
 mod levels {
     //! The tokens, one file a level, all with the same signature: [`crate::Simd`].
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) mod aarch64_detect;
     #[cfg(target_arch = "x86_64")]
     pub(crate) mod avx2;
     #[cfg(target_arch = "x86_64")]

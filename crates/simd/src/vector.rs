@@ -130,6 +130,11 @@ pub trait Simd: Copy + Send + Sync + core::fmt::Debug + 'static {
     /// Arithmetic shift to the right by `BITS` (0 to 31).
     fn shr_i32<const BITS: i32>(self, a: Self::I32) -> Self::I32;
 
+    /// The integers as floats, rounded to nearest even.
+    fn float_of_i32(self, a: Self::I32) -> Self::F32;
+    /// Writes the low byte of each lane. Panics where `to` has fewer than [`Simd::LANES`]: callers cut their slices.
+    fn store_low_bytes(self, a: Self::I32, to: &mut [i8]);
+
     /// Virtual lanes that all hold `value`.
     fn lanes(self, value: f32) -> Self::Lanes;
 

@@ -2,7 +2,7 @@
 
 use kernform_simd::{Arithmetic, Class, Fused, Isa, Kernel, Level, REDUCTION_LANES, Simd, Unfused};
 use kernform_testkit::strategies::hostile_f32;
-use kernform_testkit::{assert_same_bits, isa_tests};
+use kernform_testkit::{assert_same_bits, isa_tests, isa_tests_integer};
 use proptest::prelude::*;
 
 /// Runs every operation on three vectors of values; the results in a fixed order.
@@ -49,6 +49,7 @@ impl Kernel for Operations<'_> {
         elementwise("select", &|a, b, c| s.select(s.lt(a, b), b, c));
         elementwise("integer add", &|a, b, _| s.float_of_bits(s.add_i32(s.bits(a), s.bits(b))));
         elementwise("integer sub", &|a, b, _| s.float_of_bits(s.sub_i32(s.bits(a), s.bits(b))));
+        elementwise("float_of_i32", &|a, _, _| s.float_of_i32(s.bits(a)));
         elementwise("shl", &|a, _, _| s.float_of_bits(s.shl_i32::<23>(s.bits(a))));
         elementwise("shr", &|a, _, _| s.float_of_bits(s.shr_i32::<3>(s.bits(a))));
         elementwise("splat_i32", &|_, _, _| s.float_of_bits(s.splat_i32(0x3f80_0001)));
@@ -83,6 +84,7 @@ fn expected<A: Arithmetic>(a: &[f32], b: &[f32], c: &[f32]) -> Results {
         each("select", &|a, b, c| if a < b { b } else { c }),
         each("integer add", &|a, b, _| f32::from_bits(a.to_bits().wrapping_add(b.to_bits()))),
         each("integer sub", &|a, b, _| f32::from_bits(a.to_bits().wrapping_sub(b.to_bits()))),
+        each("float_of_i32", &|a, _, _| a.to_bits().cast_signed() as f32),
         each("shl", &|a, _, _| f32::from_bits(a.to_bits() << 23)),
         each("shr", &|a, _, _| f32::from_bits((a.to_bits().cast_signed() >> 3).cast_unsigned())),
         each("splat_i32", &|_, _, _| f32::from_bits(0x3f80_0001)),
@@ -103,6 +105,33 @@ fn every_operation_has_its_defined_bits(isa: Isa) {
             assert_same_bits(name, actual, expected);
         }
     });
+}
+
+/// The low bytes of integers, at every alignment.
+struct LowBytes<'a>(&'a [f32], &'a mut [i8]);
+
+impl Kernel for LowBytes<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        s.store_low_bytes(s.bits(s.load(self.0)), self.1);
+        S::LANES
+    }
+}
+
+fn low_bytes_are_stored_side_by_side(isa: Isa) {
+    let integers: Vec<i32> = (0..40).map(|i| 0x0102_0380 + i * 0x0103_0507).collect();
+    let source: Vec<f32> = integers.iter().map(|i| f32::from_bits(i.cast_unsigned())).collect();
+    for offset in 0..17 {
+        let mut bytes = vec![99; 40];
+        let lanes = isa.dispatch(LowBytes(&source[offset..], &mut bytes[offset..]));
+        let mut expected = vec![99; 40];
+        for (expected, integer) in expected[offset..offset + lanes].iter_mut().zip(&integers[offset..]) {
+            *expected = integer.to_le_bytes()[0].cast_signed();
+        }
+        assert_eq!(bytes, expected);
+    }
 }
 
 struct Folds<'a>(&'a [f32]);
@@ -174,12 +203,13 @@ impl Kernel for Which {
 }
 
 fn the_forced_level_is_the_one_that_runs(isa: Isa) {
-    assert_eq!(isa.dispatch(Which), (isa.level(), isa.class()));
+    assert_eq!(isa.dispatch(Which), (isa.level().base(), isa.class()));
 }
 
 isa_tests!(
     every_operation_has_its_defined_bits,
     folds_follow_the_fixed_tree,
     loads_and_stores_copy_one_vector,
-    the_forced_level_is_the_one_that_runs,
+    low_bytes_are_stored_side_by_side,
 );
+isa_tests_integer!(the_forced_level_is_the_one_that_runs);

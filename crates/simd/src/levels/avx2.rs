@@ -142,9 +142,21 @@ impl Simd for Avx2 {
         splat_i32(value: i32) -> __m256i = _mm256_set1_epi32(value);
         add_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);
         sub_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_sub_epi32(a, b);
+        float_of_i32(a: __m256i) -> __m256 = _mm256_cvtepi32_ps(a);
         lanes(value: f32) -> [__m256; 8] = [_mm256_set1_ps(value); 8];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: __m256i, to: &mut [i8]) {
+        let to = &mut to[..8];
+        // SAFETY: the token exists only after detection; eight bytes by the line above.
+        unsafe {
+            let first_bytes = _mm256_setr_epi64x(0x0c08_0400, 0, 0x0c08_0400, 0);
+            let halves = _mm256_shuffle_epi8(a, first_bytes);
+            let bytes = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            _mm_storel_epi64(to.as_mut_ptr().cast(), bytes);
+        }
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: __m256i) -> __m256i {
         // SAFETY: the token exists only after detection.

@@ -114,9 +114,16 @@ impl Simd for Avx512 {
         splat_i32(value: i32) -> __m512i = _mm512_set1_epi32(value);
         add_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
         sub_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        float_of_i32(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
         lanes(value: f32) -> [__m512; 4] = [_mm512_set1_ps(value); 4];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: __m512i, to: &mut [i8]) {
+        let to = &mut to[..16];
+        // SAFETY: the token exists only after detection; sixteen bytes by the line above.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: the token exists only after detection.

@@ -123,9 +123,20 @@ impl Simd for Neon {
         splat_i32(value: i32) -> int32x4_t = vdupq_n_s32(value);
         add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
         sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vsubq_s32(a, b);
+        float_of_i32(a: int32x4_t) -> float32x4_t = vcvtq_f32_s32(a);
         lanes(value: f32) -> [float32x4_t; 16] = [vdupq_n_f32(value); 16];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: int32x4_t, to: &mut [i8]) {
+        // SAFETY: the token exists only where Advanced SIMD does.
+        let word = unsafe {
+            let halves = vmovn_s32(a);
+            let bytes = vmovn_s16(vcombine_s16(halves, halves));
+            vget_lane_s32::<0>(vreinterpret_s32_s8(bytes))
+        };
+        to[..4].copy_from_slice(&word.to_ne_bytes().map(u8::cast_signed));
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: int32x4_t) -> int32x4_t {
         // SAFETY: the token exists only where Advanced SIMD does.

@@ -201,6 +201,15 @@ impl Simd for Portable {
         a - b
     }
     #[inline(always)]
+    fn float_of_i32(self, a: i32x4) -> f32x4 {
+        a.round_float()
+    }
+    #[inline(always)]
+    fn store_low_bytes(self, a: i32x4, to: &mut [i8]) {
+        // Bits above the lowest eight fall away on purpose.
+        to[..4].copy_from_slice(&a.to_array().map(|lane| lane as i8));
+    }
+    #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: i32x4) -> i32x4 {
         a << BITS
     }

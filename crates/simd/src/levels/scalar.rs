@@ -269,6 +269,15 @@ macro_rules! scalar_operations {
             a.wrapping_sub(b)
         }
         #[inline(always)]
+        fn float_of_i32(self, a: i32) -> f32 {
+            a as f32
+        }
+        #[inline(always)]
+        fn store_low_bytes(self, a: i32, to: &mut [i8]) {
+            // Bits above the lowest eight fall away on purpose.
+            to[0] = a as i8;
+        }
+        #[inline(always)]
         fn shl_i32<const BITS: i32>(self, a: i32) -> i32 {
             a << BITS
         }

@@ -107,9 +107,15 @@ impl Simd for Simd128 {
         splat_i32(value: i32) -> v128 = i32x4_splat(value);
         add_i32(a: v128, b: v128) -> v128 = i32x4_add(a, b);
         sub_i32(a: v128, b: v128) -> v128 = i32x4_sub(a, b);
+        float_of_i32(a: v128) -> v128 = f32x4_convert_i32x4(a);
         lanes(value: f32) -> [v128; 16] = [f32x4_splat(value); 16];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: v128, to: &mut [i8]) {
+        let bytes = i8x16_shuffle::<0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12>(a, a);
+        to[..4].copy_from_slice(&i32x4_extract_lane::<0>(bytes).to_ne_bytes().map(u8::cast_signed));
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: v128) -> v128 {
         i32x4_shl(a, BITS.cast_unsigned())
