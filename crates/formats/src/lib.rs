@@ -20,6 +20,8 @@ mod map;
 #[cfg(feature = "alloc")]
 pub mod safetensors;
 #[cfg(feature = "alloc")]
+mod sentence;
+#[cfg(feature = "alloc")]
 mod source;
 #[cfg(feature = "alloc")]
 mod view;
@@ -33,6 +35,8 @@ pub use json::{Json, MAX_JSON_LEN, MAX_JSON_VALUES};
 pub use kernform_tensor::DType;
 #[cfg(feature = "alloc")]
 pub use safetensors::SafetensorsFile;
+#[cfg(feature = "alloc")]
+pub use sentence::{Pooling, SentenceConfig};
 #[cfg(feature = "alloc")]
 pub use source::ModelSource;
 #[cfg(feature = "alloc")]
