@@ -17,16 +17,25 @@ export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $repo/tests/tools/w
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS=-Ctarget-feature=+simd128
 read -ra selection < <(kernel_selection)
 
+# `max` has dotprod, i8mm, fp16 and bf16, `neoverse-n1` dotprod and fp16, `cortex-a72` plain ARMv8.0.
+aarch64_levels() {
+    case $1 in
+    max) echo scalar,portable,neon,neon-dotprod,neon-i8mm ;;
+    neoverse-n1) echo scalar,portable,neon,neon-dotprod ;;
+    *) echo scalar,portable,neon ;;
+    esac
+}
+
 aarch64_tests() {
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $1 -L /usr/aarch64-linux-gnu" \
-        KERNFORM_REQUIRE_ISA=scalar,portable,neon \
+        KERNFORM_REQUIRE_ISA=$(aarch64_levels "$1") \
         run_tests "+$toolchain" --target aarch64-unknown-linux-gnu "${selection[@]}"
 }
 
-# Whole models: the golden cases and every way to run them. One CPU is enough, for the levels are the same on all.
+# Whole models: the golden cases and every way to run them. One CPU is enough, for it has every level.
 aarch64_models() {
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu" \
-        KERNFORM_REQUIRE_ISA=scalar,portable,neon \
+        KERNFORM_REQUIRE_ISA=$(aarch64_levels max) \
         run_tests "+$toolchain" --target aarch64-unknown-linux-gnu -p kernform-model
 }
 
@@ -86,7 +95,6 @@ build_each() {
 bare=(thumbv7em-none-eabihf aarch64-unknown-none riscv32imac-unknown-none-elf wasm32-unknown-unknown)
 mapfile -t libraries < <(packages lib | cut -d' ' -f1 | sed 's/^/-p/')
 
-# `max` has dotprod, i8mm, fp16 and bf16, `neoverse-n1` dotprod and fp16, `cortex-a72` plain ARMv8.0.
 part 'AArch64 tests on max' aarch64_tests max
 part 'AArch64 models' aarch64_models
 part 'AArch64 program' check 'kernform for AArch64' aarch64_program
@@ -99,8 +107,7 @@ else
     not_run "cross: x86 CPUs (the host is $(uname -m))"
 fi
 if command -v node >/dev/null || apt_need nodejs; then
-    if [ -n "${KERNFORM_WASM_TESTS:-}" ]; then part 'wasm32 tests in node' wasm_tests
-    else not_run 'cross: wasm32 tests (tensor/tests/matrix.rs does not compile for 32 bits yet; KERNFORM_WASM_TESTS=1 runs them)'; fi
+    part 'wasm32 tests in node' wasm_tests
 else
     not_run 'cross: wasm32 tests (no node)'
 fi
@@ -113,7 +120,7 @@ for target in aarch64-unknown-linux-gnu wasm32-wasip1; do
     part "lints for $target" check "clippy for $target" \
         cargo "+$toolchain" clippy -q --lib --tests --target "$target" "${selection[@]}" -- -D warnings
 done
-# Last, for they run the same kernels as long as no level needs more than Advanced SIMD.
+# Last, for they run a part of what `max` has run.
 for cpu in neoverse-n1 cortex-a72; do
     part "AArch64 tests on $cpu" aarch64_tests "$cpu"
 done

@@ -90,8 +90,12 @@ levels_of_this_machine() {
     flags=" $(grep -m1 -E '^(flags|Features)' /proc/cpuinfo | cut -d: -f2) "
     has() { local flag; for flag; do case $flags in *" $flag "*) ;; *) return 1 ;; esac done; }
     ! has asimd || levels+=,neon
+    ! has asimd asimddp || levels+=,neon-dotprod
+    ! has asimd asimddp i8mm || levels+=,neon-i8mm
     ! has avx2 fma f16c || levels+=,avx2
+    ! has avx2 fma f16c avx_vnni || levels+=,avx-vnni
     ! has avx2 fma f16c avx512f avx512bw avx512vl avx512dq || levels+=,avx512
+    ! has avx2 fma f16c avx512f avx512bw avx512vl avx512dq avx512_vnni || levels+=,avx512-vnni
     echo "$levels"
 }
 

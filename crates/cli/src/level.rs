@@ -80,7 +80,10 @@ pub(crate) fn build_cap() -> Option<Level> {
         Level::Scalar => cfg!(kernform_cap = "scalar"),
         Level::Portable => cfg!(kernform_cap = "portable"),
         Level::Neon => cfg!(kernform_cap = "neon"),
+        Level::NeonDotprod => cfg!(kernform_cap = "neon-dotprod"),
         Level::Avx2 => cfg!(kernform_cap = "avx2"),
+        Level::AvxVnni => cfg!(kernform_cap = "avx-vnni"),
+        Level::Avx512 => cfg!(kernform_cap = "avx512"),
         _ => false,
     })
 }

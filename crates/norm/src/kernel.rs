@@ -1,14 +1,15 @@
 //! The one kernel: rows are taken in groups and each step is done for the whole group.
 //!
 //! The two folds, the square root and the division of a row are a long chain that depends on all of the row. A step
-//! over several rows gives the core the next row's work to do meanwhile; the bits are those of the rows one by one.
+//! over several rows gives the core the next row's work to do meanwhile, and the last step loads the parameters once for
+//! the group. The bits are those of the rows one by one.
 
 use kernform_math::{Rows, vector};
-use kernform_simd::{Kernel, Simd};
+use kernform_simd::{Kernel, REDUCTION_LANES, Simd};
 
 use crate::parameters::Parameters;
 
-/// The most rows in a group.
+/// The rows in a full group.
 const GROUP: usize = 4;
 /// The most elements in a group of more than one row: half of a first-level cache of 32 KiB.
 const GROUP_ELEMENTS: usize = 4096;
@@ -30,6 +31,13 @@ pub(crate) struct Normalize<'a> {
     pub(crate) out: Option<(&'a mut [f32], usize)>,
 }
 
+/// What a row is shifted and scaled by.
+#[derive(Clone, Copy)]
+struct Moments {
+    mean: f32,
+    scale: f32,
+}
+
 impl Kernel for Normalize<'_> {
     type Output = ();
 
@@ -40,16 +48,29 @@ impl Kernel for Normalize<'_> {
         let mut first = 0;
         while first < count {
             let rows = first..count.min(first + group);
-            let mut means = [0.0; GROUP];
-            let mut scales = [s.splat(0.0); GROUP];
-            for (row, mean) in rows.clone().zip(&mut means) {
-                *mean = self.begin_row(s, row);
+            let mut moments = [Moments { mean: 0.0, scale: 0.0 }; GROUP];
+            for (row, moments) in rows.clone().zip(&mut moments) {
+                // The mean, or the sum of the squares where none is subtracted.
+                moments.mean = self.begin_row(s, row) / width as f32;
             }
-            for ((row, mean), scale) in rows.clone().zip(means).zip(&mut scales) {
-                *scale = scale_of(s, self.row(row), mean, self.parameters.epsilon);
+            for (row, moments) in rows.clone().zip(&mut moments) {
+                let variance = if self.parameters.centered {
+                    squares(s, self.row(row), moments.mean) / width as f32
+                } else {
+                    core::mem::take(&mut moments.mean)
+                };
+                moments.scale = variance + self.parameters.epsilon;
             }
-            for ((row, mean), scale) in rows.zip(means).zip(scales) {
-                self.finish_row(s, row, s.splat(mean), scale);
+            for moments in moments.iter_mut().take(rows.len()) {
+                let scale = s.div(s.splat(1.0), s.sqrt(s.splat(moments.scale)));
+                moments.scale = s.fold_vector(scale, |a, _| a);
+            }
+            if rows.len() == GROUP {
+                self.finish::<S, GROUP>(s, first, moments);
+            } else {
+                for (row, moments) in rows.zip(moments) {
+                    self.finish::<S, 1>(s, row, [moments]);
+                }
             }
             first += group;
         }
@@ -66,27 +87,45 @@ impl Normalize<'_> {
         &x[self.rows.start(i)..][..self.rows.width]
     }
 
-    /// Adds the residual; the mean of the row, or 0 where none is subtracted.
+    /// Adds the residual; the sum of the row, or of its squares where no mean is subtracted.
     #[inline(always)]
     fn begin_row<S: Simd>(&mut self, s: S, i: usize) -> f32 {
-        let width = self.rows.width;
-        if let (Some((residual, stride)), Source::Exclusive(x)) = (self.residual, &mut self.x) {
-            add_row(s, &mut x[self.rows.start(i)..][..width], &residual[i * stride..][..width]);
+        let Rows { width, .. } = self.rows;
+        let centered = self.parameters.centered;
+        match (&mut self.x, self.residual) {
+            (Source::Exclusive(x), Some((residual, stride))) => {
+                let (x, residual) = (&mut x[self.rows.start(i)..][..width], &residual[i * stride..][..width]);
+                if centered {
+                    add_row(s, x, residual, |lane, x| s.add(lane, x))
+                } else {
+                    add_row(s, x, residual, |lane, x| s.mul_add(x, x, lane))
+                }
+            }
+            _ if centered => vector::sum(s, self.row(i)),
+            _ => vector::dot(s, self.row(i), self.row(i)),
         }
-        if self.parameters.centered { vector::sum(s, self.row(i)) / width as f32 } else { 0.0 }
     }
 
+    /// Writes `R` rows from `first` on.
     #[inline(always)]
-    fn finish_row<S: Simd>(&mut self, s: S, i: usize, mean: S::F32, scale: S::F32) {
-        let Normalize { parameters, rows: Rows { width, .. }, .. } = *self;
-        let start = self.rows.start(i);
+    fn finish<S: Simd, const R: usize>(&mut self, s: S, first: usize, moments: [Moments; R]) {
+        let Normalize { parameters, rows, .. } = *self;
+        let Rows { width, .. } = rows;
+        let moments = moments.map(|m| [s.splat(m.mean), s.splat(m.scale)]);
+        let start = rows.start(first);
         match (&mut self.out, &mut self.x) {
-            (None, Source::Exclusive(x)) => write_in_place(s, &parameters, &mut x[start..][..width], mean, scale),
-            (Some((out, stride)), Source::Shared(x)) => {
-                write(s, &parameters, &x[start..][..width], &mut out[i * *stride..][..width], mean, scale);
+            (None, Source::Exclusive(x)) => {
+                let targets = cut_mut::<R>(&mut x[start..], rows.stride, width);
+                write::<S, R>(s, &parameters, &[], targets, moments);
             }
-            (Some((out, stride)), Source::Exclusive(x)) => {
-                write(s, &parameters, &x[start..][..width], &mut out[i * *stride..][..width], mean, scale);
+            (Some((out, stride)), x) => {
+                let x: &[f32] = match x {
+                    Source::Shared(x) => x,
+                    Source::Exclusive(x) => x,
+                };
+                let sources = core::array::from_fn(|r| &x[rows.start(first + r)..][..width]);
+                let targets = cut_mut::<R>(&mut out[first * *stride..], *stride, width);
+                write::<S, R>(s, &parameters, &[sources], targets, moments);
             }
             // Nothing to write to.
             (None, Source::Shared(_)) => {}
@@ -94,21 +133,43 @@ impl Normalize<'_> {
     }
 }
 
+/// `R` rows of `width` that begin `stride` apart.
 #[inline(always)]
-fn add_row<S: Simd>(s: S, x: &mut [f32], residual: &[f32]) {
-    let (mut xs, mut residuals) = (x.chunks_exact_mut(S::LANES), residual.chunks_exact(S::LANES));
-    for (x, residual) in (&mut xs).zip(&mut residuals) {
-        s.store(s.add(s.load(x), s.load(residual)), x);
-    }
-    let (x, residual) = (xs.into_remainder(), residuals.remainder());
-    if !x.is_empty() {
-        s.store_partial(s.add(s.load_or(x, 0.0), s.load_or(residual, 0.0)), x);
-    }
+fn cut_mut<const R: usize>(mut rest: &mut [f32], stride: usize, width: usize) -> [&mut [f32]; R] {
+    core::array::from_fn(|_| {
+        let whole = core::mem::take(&mut rest);
+        let (row, after) = whole.split_at_mut(stride.max(width).min(whole.len()));
+        rest = after;
+        &mut row[..width]
+    })
 }
 
-/// `1 / sqrt(sum((x - mean)^2) / width + epsilon)`.
+/// `x = x + residual`, and the sum of what `step` makes of it, a few operations.
 #[inline(always)]
-fn scale_of<S: Simd>(s: S, row: &[f32], mean: f32, epsilon: f32) -> S::F32 {
+fn add_row<S: Simd>(s: S, x: &mut [f32], residual: &[f32], step: impl Fn(S::F32, S::F32) -> S::F32) -> f32 {
+    let mut lanes = s.lanes(0.0);
+    let ((blocks, tail), (residuals, residual_tail)) =
+        (x.as_chunks_mut::<REDUCTION_LANES>(), residual.as_chunks::<REDUCTION_LANES>());
+    for (block, residual) in blocks.iter_mut().zip(residuals) {
+        let vectors = block.chunks_exact_mut(S::LANES).zip(residual.chunks_exact(S::LANES));
+        for (lane, (x, residual)) in lanes.as_mut().iter_mut().zip(vectors) {
+            let sum = s.add(s.load(x), s.load(residual));
+            s.store(sum, x);
+            *lane = step(*lane, sum);
+        }
+    }
+    let vectors = tail.chunks_mut(S::LANES).zip(residual_tail.chunks(S::LANES));
+    for (lane, (x, residual)) in lanes.as_mut().iter_mut().zip(vectors) {
+        let sum = s.add(s.load_or(x, 0.0), s.load_or(residual, 0.0));
+        s.store_partial(sum, x);
+        *lane = step(*lane, sum);
+    }
+    s.fold(lanes, |a, b| s.add(a, b))
+}
+
+/// `sum((x - mean)^2)`.
+#[inline(always)]
+fn squares<S: Simd>(s: S, row: &[f32], mean: f32) -> f32 {
     let mut lanes = s.lanes(0.0);
     let center = s.splat(mean);
     // The tail is filled with the mean, which adds the square of 0; where that is not so, the result is NaN anyway.
@@ -116,82 +177,68 @@ fn scale_of<S: Simd>(s: S, row: &[f32], mean: f32, epsilon: f32) -> S::F32 {
         let deviation = s.sub(x, center);
         s.mul_add(deviation, deviation, lane)
     });
-    let variance = s.fold(lanes, |a, b| s.add(a, b)) / row.len() as f32;
-    s.div(s.splat(1.0), s.sqrt(s.splat(variance + epsilon)))
+    s.fold(lanes, |a, b| s.add(a, b))
 }
 
-/// One vector of the result.
+/// The parameters of one vector.
+#[derive(Clone, Copy)]
+struct Columns<V> {
+    weight: V,
+    bias: Option<V>,
+}
+
+impl<V: Copy> Columns<V> {
+    /// Loads them by `load`.
+    #[inline(always)]
+    fn of<S: Simd<F32 = V>>(s: S, p: &Parameters<'_>, weight: V, bias: Option<V>) -> Self {
+        let weight = if p.weight_offset == 0.0 { weight } else { s.add(weight, s.splat(p.weight_offset)) };
+        Columns { weight, bias }
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd<F32 = V>>(self, s: S, x: V, [mean, scale]: [V; 2]) -> V {
+        let normalized = s.mul(s.sub(x, mean), scale);
+        match self.bias {
+            Some(bias) => s.mul_add(normalized, self.weight, bias),
+            None => s.mul(normalized, self.weight),
+        }
+    }
+}
+
+/// Writes `R` rows from `sources`, which holds their slices or, for rows in place, nothing.
 #[inline(always)]
-fn affine<S: Simd>(
+fn write<S: Simd, const R: usize>(
     s: S,
     p: &Parameters<'_>,
-    [x, mean, scale]: [S::F32; 3],
-    weight: S::F32,
-    bias: Option<S::F32>,
-) -> S::F32 {
-    let normalized = s.mul(s.sub(x, mean), scale);
-    let weight = if p.weight_offset == 0.0 { weight } else { s.add(weight, s.splat(p.weight_offset)) };
-    match bias {
-        Some(bias) => s.mul_add(normalized, weight, bias),
-        None => s.mul(normalized, weight),
-    }
-}
-
-/// Cuts a slice into what whole vectors cover and the tail.
-#[inline(always)]
-fn cut<S: Simd>(x: &[f32]) -> (&[f32], &[f32]) {
-    x.split_at(x.len() - x.len() % S::LANES)
-}
-
-#[inline(always)]
-fn write<S: Simd>(s: S, p: &Parameters<'_>, x: &[f32], out: &mut [f32], mean: S::F32, scale: S::F32) {
-    let (x, x_tail) = cut::<S>(x);
-    let (weight, weight_tail) = cut::<S>(p.weight);
-    let (out, out_tail) = out.split_at_mut(x.len());
-    let vectors = x.chunks_exact(S::LANES).zip(weight.chunks_exact(S::LANES)).zip(out.chunks_exact_mut(S::LANES));
-    if let Some(bias) = p.bias {
-        let (bias, bias_tail) = cut::<S>(bias);
-        for (((x, weight), out), bias) in vectors.zip(bias.chunks_exact(S::LANES)) {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), Some(s.load(bias))), out);
-        }
-        if !out_tail.is_empty() {
-            let bias = Some(s.load_or(bias_tail, 0.0));
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), bias);
-            s.store_partial(tail, out_tail);
-        }
-    } else {
-        for ((x, weight), out) in vectors {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), None), out);
-        }
-        if !out_tail.is_empty() {
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), None);
-            s.store_partial(tail, out_tail);
+    sources: &[[&[f32]; R]],
+    mut targets: [&mut [f32]; R],
+    moments: [[S::F32; 2]; R],
+) {
+    let sources = sources.first();
+    let blocks = p.weight.len() / REDUCTION_LANES;
+    for block in 0..blocks {
+        let at = block * REDUCTION_LANES;
+        // One check for all vectors of a block.
+        let weight: &[f32] = &p.weight[at..][..REDUCTION_LANES];
+        let bias = p.bias.map(|bias| &bias[at..][..REDUCTION_LANES]);
+        let rows: [&mut [f32]; R] = targets.each_mut().map(|row| &mut row[at..][..REDUCTION_LANES]);
+        let from = sources.map(|rows| rows.map(|row| &row[at..][..REDUCTION_LANES]));
+        for at in (0..REDUCTION_LANES).step_by(S::LANES) {
+            let columns = Columns::of(s, p, s.load(&weight[at..]), bias.map(|bias| s.load(&bias[at..])));
+            for r in 0..R {
+                let x = s.load(&from.map_or(&*rows[r], |from| from[r])[at..]);
+                s.store(columns.apply(s, x, moments[r]), &mut rows[r][at..]);
+            }
         }
     }
-}
-
-#[inline(always)]
-fn write_in_place<S: Simd>(s: S, p: &Parameters<'_>, x: &mut [f32], mean: S::F32, scale: S::F32) {
-    let (weight, weight_tail) = cut::<S>(p.weight);
-    let (x, x_tail) = x.split_at_mut(weight.len());
-    let vectors = x.chunks_exact_mut(S::LANES).zip(weight.chunks_exact(S::LANES));
-    if let Some(bias) = p.bias {
-        let (bias, bias_tail) = cut::<S>(bias);
-        for ((x, weight), bias) in vectors.zip(bias.chunks_exact(S::LANES)) {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), Some(s.load(bias))), x);
+    let mut at = blocks * REDUCTION_LANES;
+    while at < p.weight.len() {
+        let bias = p.bias.map(|bias| s.load_or(&bias[at..], 0.0));
+        let columns = Columns::of(s, p, s.load_or(&p.weight[at..], 0.0), bias);
+        for r in 0..R {
+            let x = s.load_or(&sources.map_or(&*targets[r], |rows| rows[r])[at..], 0.0);
+            s.store_partial(columns.apply(s, x, moments[r]), &mut targets[r][at..]);
         }
-        if !x_tail.is_empty() {
-            let bias = Some(s.load_or(bias_tail, 0.0));
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), bias);
-            s.store_partial(tail, x_tail);
-        }
-    } else {
-        for (x, weight) in vectors {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), None), x);
-        }
-        if !x_tail.is_empty() {
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), None);
-            s.store_partial(tail, x_tail);
-        }
+        at += S::LANES;
     }
 }

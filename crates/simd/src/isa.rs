@@ -53,12 +53,12 @@ impl Isa {
         self.0.class()
     }
 
-    /// Runs `kernel`, compiled for this token's level.
+    /// Runs `kernel`, compiled for the vectors of this token's level, which are those of its [`Level::base`].
     #[inline]
     pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
+        match self.0.base() {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: an `Isa` of a level exists only after `is_present` found the level.
+            // SAFETY: an `Isa` of a level exists only after `is_present` found the level, which includes its base.
             Level::Avx512 => unsafe { crate::Avx512::new_unchecked() }.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -104,8 +104,16 @@ fn is_present(level: Level) -> bool {
         Level::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         #[cfg(target_arch = "aarch64")]
         Level::Neon => crate::Neon::new().is_some(),
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDotprod => crate::levels::aarch64_detect::has_dotprod(),
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonI8mm => crate::levels::aarch64_detect::has_i8mm(),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => crate::Avx2::new().is_some(),
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni => crate::levels::x86_detect::has_avx_vnni(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => crate::levels::x86_detect::has_avx512_vnni(),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::Avx512::new().is_some(),
         _ => false,
@@ -154,8 +162,14 @@ const BUILD_CAP: Option<Level> = if cfg!(kernform_cap = "scalar-unfused") {
     Some(Level::Portable)
 } else if cfg!(kernform_cap = "neon") {
     Some(Level::Neon)
+} else if cfg!(kernform_cap = "neon-dotprod") {
+    Some(Level::NeonDotprod)
 } else if cfg!(kernform_cap = "avx2") {
     Some(Level::Avx2)
+} else if cfg!(kernform_cap = "avx-vnni") {
+    Some(Level::AvxVnni)
+} else if cfg!(kernform_cap = "avx512") {
+    Some(Level::Avx512)
 } else {
     None
 };

@@ -6,6 +6,9 @@ use crate::Class;
 ///
 /// All levels exist on all targets as names; [`crate::Isa::new`] says which of them this CPU can run. They are ordered:
 /// a later level is preferred over an earlier one where both can run.
+///
+/// Some levels add integer instructions to another one ([`Level::base`]): kernels in floats run there as on that one,
+/// and integer kernels look at [`crate::Isa::level`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -20,16 +23,35 @@ pub enum Level {
     Simd128 = 4,
     /// AArch64 Advanced SIMD, fused.
     Neon = 5,
+    /// [`Level::Neon`] with the dot product of bytes (FEAT_DotProd: SDOT, UDOT).
+    NeonDotprod = 6,
+    /// [`Level::NeonDotprod`] with the matrix product of bytes (FEAT_I8MM: SMMLA, UMMLA, USMMLA, USDOT).
+    NeonI8mm = 7,
     /// x86-64 with AVX2, FMA and F16C, fused.
-    Avx2 = 6,
+    Avx2 = 8,
+    /// [`Level::Avx2`] with the dot product of bytes (AVX-VNNI: VPDPBUSD on 256 bits), on CPUs without AVX-512.
+    AvxVnni = 9,
     /// x86-64 with AVX-512 F, BW, VL and DQ, fused.
-    Avx512 = 7,
+    Avx512 = 10,
+    /// [`Level::Avx512`] with the dot product of bytes (AVX512_VNNI: VPDPBUSD on 512 bits).
+    Avx512Vnni = 11,
 }
 
 impl Level {
     /// Every level, from the least to the most preferred.
-    pub const ALL: [Level; 7] =
-        [Level::ScalarUnfused, Level::Scalar, Level::Portable, Level::Simd128, Level::Neon, Level::Avx2, Level::Avx512];
+    pub const ALL: [Level; 11] = [
+        Level::ScalarUnfused,
+        Level::Scalar,
+        Level::Portable,
+        Level::Simd128,
+        Level::Neon,
+        Level::NeonDotprod,
+        Level::NeonI8mm,
+        Level::Avx2,
+        Level::AvxVnni,
+        Level::Avx512,
+        Level::Avx512Vnni,
+    ];
 
     /// The name used by `KERNFORM_ISA`, `--isa` and [`core::str::FromStr`].
     pub const fn name(self) -> &'static str {
@@ -39,8 +61,12 @@ impl Level {
             Level::Portable => "portable",
             Level::Simd128 => "simd128",
             Level::Neon => "neon",
+            Level::NeonDotprod => "neon-dotprod",
+            Level::NeonI8mm => "neon-i8mm",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avx-vnni",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512-vnni",
         }
     }
 
@@ -51,8 +77,12 @@ impl Level {
             Level::Portable => "any CPU (compiled for the target's baseline)",
             Level::Simd128 => "a WebAssembly module compiled with +simd128",
             Level::Neon => "AArch64 with Advanced SIMD",
+            Level::NeonDotprod => "AArch64 with Advanced SIMD and FEAT_DotProd",
+            Level::NeonI8mm => "AArch64 with Advanced SIMD, FEAT_DotProd and FEAT_I8MM",
             Level::Avx2 => "x86-64 with AVX2, FMA and F16C, enabled by the operating system",
+            Level::AvxVnni => "x86-64 with AVX2, FMA, F16C and AVX-VNNI, enabled by the operating system",
             Level::Avx512 => "x86-64 with AVX-512 F, BW, VL and DQ, enabled by the operating system",
+            Level::Avx512Vnni => "x86-64 with AVX-512 F, BW, VL, DQ and VNNI, enabled by the operating system",
         }
     }
 
@@ -60,8 +90,19 @@ impl Level {
     pub const fn class(self) -> Class {
         match self {
             Level::ScalarUnfused | Level::Simd128 => Class::Unfused,
-            Level::Scalar | Level::Neon | Level::Avx2 | Level::Avx512 => Class::Fused,
             Level::Portable => crate::levels::portable::CLASS,
+            _ => Class::Fused,
+        }
+    }
+
+    /// The level whose vector operations run here: another one for the levels that add integer instructions to it,
+    /// else the level itself.
+    pub const fn base(self) -> Level {
+        match self {
+            Level::NeonDotprod | Level::NeonI8mm => Level::Neon,
+            Level::AvxVnni => Level::Avx2,
+            Level::Avx512Vnni => Level::Avx512,
+            _ => self,
         }
     }
 

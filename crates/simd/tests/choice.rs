@@ -23,7 +23,7 @@ fn best_obeys_the_cap_and_available_does_not() {
             assert!(Isa::best().level() >= Level::Avx2);
         }
         #[cfg(target_arch = "aarch64")]
-        assert_eq!(Isa::best().level(), Level::Neon);
+        assert_eq!(Isa::best().level().base(), Level::Neon);
     }
     assert_eq!(Isa::available().map(Isa::level).collect::<Vec<_>>(), available);
 }
@@ -46,4 +46,16 @@ fn detection_agrees_with_the_standard_library() {
     assert_eq!(Isa::new(Level::Avx2).is_ok(), avx2);
     let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
     assert_eq!(Isa::new(Level::Avx512).is_ok(), avx512);
+    assert_eq!(Isa::new(Level::AvxVnni).is_ok(), avx2 && has!("avxvnni"));
+    assert_eq!(Isa::new(Level::Avx512Vnni).is_ok(), avx512 && has!("avx512vnni"));
+}
+
+/// A level with integer instructions stands beside its base: the same class, and the base runs wherever it does.
+#[test]
+fn levels_with_integer_instructions_refine_their_base() {
+    for level in Level::ALL {
+        let base = level.base();
+        assert!(base <= level && base.base() == base && base.class() == level.class(), "{level}");
+        assert!(Isa::new(level).is_err() || Isa::new(base).is_ok(), "{level} without {base}");
+    }
 }

@@ -27,23 +27,28 @@ pub fn force(level: Level) -> Option<Isa> {
 
 /// Expands `isa_tests!(name, …)` to a module of that name for each function `fn name(isa: Isa)`, with one test a level
 /// of the target's architecture; each forces its level instead of taking what dispatch prefers.
+///
+/// For kernels in floats: levels that only add integer instructions are left out, for they run the same code.
 #[macro_export]
 macro_rules! isa_tests {
     ($($body:ident),+ $(,)?) => {$(
         mod $body {
-            $crate::isa_tests!(@one $body scalar_unfused ScalarUnfused);
-            $crate::isa_tests!(@one $body scalar Scalar);
-            $crate::isa_tests!(@one $body portable Portable);
-            #[cfg(target_arch = "wasm32")]
-            $crate::isa_tests!(@one $body simd128 Simd128);
-            #[cfg(target_arch = "aarch64")]
-            $crate::isa_tests!(@one $body neon Neon);
-            #[cfg(target_arch = "x86_64")]
-            $crate::isa_tests!(@one $body avx2 Avx2);
-            #[cfg(target_arch = "x86_64")]
-            $crate::isa_tests!(@one $body avx512 Avx512);
+            $crate::isa_tests!(@base $body);
         }
     )+};
+    (@base $body:ident) => {
+        $crate::isa_tests!(@one $body scalar_unfused ScalarUnfused);
+        $crate::isa_tests!(@one $body scalar Scalar);
+        $crate::isa_tests!(@one $body portable Portable);
+        #[cfg(target_arch = "wasm32")]
+        $crate::isa_tests!(@one $body simd128 Simd128);
+        #[cfg(target_arch = "aarch64")]
+        $crate::isa_tests!(@one $body neon Neon);
+        #[cfg(target_arch = "x86_64")]
+        $crate::isa_tests!(@one $body avx2 Avx2);
+        #[cfg(target_arch = "x86_64")]
+        $crate::isa_tests!(@one $body avx512 Avx512);
+    };
     (@one $body:ident $name:ident $level:ident) => {
         #[test]
         fn $name() {
@@ -52,4 +57,22 @@ macro_rules! isa_tests {
             }
         }
     };
+}
+
+/// [`isa_tests!`] for kernels in integers: the levels that add integer instructions too.
+#[macro_export]
+macro_rules! isa_tests_integer {
+    ($($body:ident),+ $(,)?) => {$(
+        mod $body {
+            $crate::isa_tests!(@base $body);
+            #[cfg(target_arch = "aarch64")]
+            $crate::isa_tests!(@one $body neon_dotprod NeonDotprod);
+            #[cfg(target_arch = "aarch64")]
+            $crate::isa_tests!(@one $body neon_i8mm NeonI8mm);
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa_tests!(@one $body avx_vnni AvxVnni);
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa_tests!(@one $body avx512_vnni Avx512Vnni);
+        }
+    )+};
 }
