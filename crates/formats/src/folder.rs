@@ -52,10 +52,7 @@ struct Shard {
 impl Shard {
     fn open(path: &Path, loading: Loading) -> Result<Self, Error> {
         let file: Box<str> = path.to_string_lossy().into();
-        let bytes = match loading {
-            Loading::Map => FileBytes::map(path)?,
-            Loading::Read => FileBytes::read(path, "the file", u64::MAX)?,
-        };
+        let bytes = FileBytes::load(path, loading)?;
         let header = Header::parse_copied(&bytes).map_err(|error| error.in_file(&file))?;
         Ok(Self { file, header, bytes })
     }

@@ -10,6 +10,8 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "alloc")]
+mod bytes;
+#[cfg(feature = "alloc")]
 mod error;
 #[cfg(feature = "std")]
 mod folder;
@@ -17,6 +19,8 @@ mod folder;
 mod json;
 #[cfg(feature = "std")]
 mod map;
+#[cfg(feature = "alloc")]
+pub mod marian;
 #[cfg(feature = "alloc")]
 pub mod safetensors;
 #[cfg(feature = "alloc")]
@@ -33,6 +37,10 @@ pub use folder::{Loading, ModelFolder, WeightsFile};
 #[cfg(feature = "alloc")]
 pub use json::{Json, MAX_JSON_LEN, MAX_JSON_VALUES};
 pub use kernform_tensor::DType;
+#[cfg(feature = "std")]
+pub use map::ModelBytes;
+#[cfg(feature = "alloc")]
+pub use marian::{LexicalShortlist, MarianFile};
 #[cfg(feature = "alloc")]
 pub use safetensors::SafetensorsFile;
 #[cfg(feature = "alloc")]
