@@ -252,6 +252,13 @@ pub enum ErrorKind {
         /// What it must be.
         expected: &'static str,
     },
+    /// A module of a sentence-transformers folder that cannot be used.
+    Module {
+        /// The module.
+        module: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// The index names a shard that is no plain file name.
     ShardName {
         /// The name.
@@ -351,6 +358,7 @@ impl fmt::Display for ErrorKind {
             Self::MissingKey { key } => write!(f, "key `{key}` is missing"),
             Self::WrongType { key, expected, found } => write!(f, "`{key}` must be {expected} and is {found}"),
             Self::NumberOutOfRange { key, value, expected } => write!(f, "`{key}` must be {expected} and is {value}"),
+            Self::Module { module, problem } => write!(f, "module `{module}`: {problem}"),
             Self::ShardName { shard } => {
                 write!(
                     f,

@@ -24,6 +24,8 @@ pub mod marian;
 #[cfg(feature = "alloc")]
 pub mod safetensors;
 #[cfg(feature = "alloc")]
+mod sentence;
+#[cfg(feature = "alloc")]
 mod source;
 #[cfg(feature = "alloc")]
 mod view;
@@ -41,6 +43,8 @@ pub use map::ModelBytes;
 pub use marian::{LexicalShortlist, MarianFile};
 #[cfg(feature = "alloc")]
 pub use safetensors::SafetensorsFile;
+#[cfg(feature = "alloc")]
+pub use sentence::{Pooling, SentenceConfig};
 #[cfg(feature = "alloc")]
 pub use source::ModelSource;
 #[cfg(feature = "alloc")]

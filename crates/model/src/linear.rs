@@ -56,9 +56,9 @@ impl Linear {
         (self.weights.as_slice().len() + self.bias.as_ref().map_or(0, Vec::len)) * size_of::<f32>()
     }
 
-    /// Scratch with which a map of these widths is fastest for as many rows.
-    pub(crate) fn scratch_len(rows: usize, inputs: usize, outputs: usize, threads: usize) -> usize {
-        gemm_scratch_len(threads, rows, outputs, inputs, Layout::RowMajor, Layout::Packed)
+    /// Scratch with which the map is fastest for as many rows.
+    pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
+        gemm_scratch_len(threads, rows, self.outputs(), self.inputs(), Layout::RowMajor, Layout::Packed)
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`, as many rows as `x` has; `out` may be longer.
@@ -70,13 +70,26 @@ impl Linear {
         extra: Extra<'_>,
         scratch: &mut [f32],
     ) -> Result<(), ModelError> {
+        self.apply_strided(context, x, self.inputs(), out, extra, scratch)
+    }
+
+    /// [`Linear::apply`] for rows of `x` that begin every `stride` elements.
+    pub(crate) fn apply_strided<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        x: &[f32],
+        stride: usize,
+        out: &mut [f32],
+        extra: Extra<'_>,
+        scratch: &mut [f32],
+    ) -> Result<(), ModelError> {
         let (inputs, outputs) = self.weights.shape();
-        let rows = x.len() / inputs;
+        let rows = x.len() / stride;
         let mut epilogue = Epilogue::bias(self.bias.as_deref()).with_activation(extra.activation);
         if let Some(residual) = extra.residual {
             epilogue = epilogue.with_residual(MatrixRef::new(residual, rows, outputs)?);
         }
-        let (a, c) = (MatrixRef::new(x, rows, inputs)?, MatrixMut::new(out, rows, outputs)?);
+        let (a, c) = (MatrixRef::with_strides(x, rows, inputs, stride, 1)?, MatrixMut::new(out, rows, outputs)?);
         Ok(gemm(context.isa, context.parallel, a, Operand::Packed(&self.weights), c, &epilogue, scratch)?)
     }
 }
