@@ -117,6 +117,9 @@ trait Dot: Sized {
     const COLS: usize;
     /// The format of A.
     const FORMAT: Format;
+    /// Steps between two jumps back. More than one only where [`Dot::dot`] is one instruction: the compiler reorders the
+    /// additions of several steps, and runs out of registers.
+    const UNROLL: usize;
 
     /// Where the sums begin, with the sums of the columns of B at `sums`.
     unsafe fn begin(sums: *const i8) -> Self::Sums;
@@ -131,9 +134,6 @@ trait Dot: Sized {
     /// [`multiply`], compiled with the instructions of the level.
     unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &TileArgs);
 }
-
-/// Steps between two jumps back: so few jumps that the end of the loop is predicted.
-const UNROLL: usize = 4;
 
 /// One tile of `ROWS` rows and `VECTORS` vectors.
 ///
@@ -157,15 +157,15 @@ unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs
             *row = t.a.add(i * t.a_stride);
         }
         let (mut b, mut at, mut left) = (t.b.add(LINE), 0, t.groups);
-        while left >= UNROLL {
-            for _ in 0..UNROLL {
+        while left >= D::UNROLL {
+            for _ in 0..D::UNROLL {
                 one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
                 b = b.add(LINE);
                 at += step;
                 // No instruction: it keeps the compiler from loading for later steps, for which no register is left.
                 core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
             }
-            left -= UNROLL;
+            left -= D::UNROLL;
         }
         while left > 0 {
             one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);

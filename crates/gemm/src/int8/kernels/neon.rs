@@ -65,6 +65,7 @@ impl Dot for Plain {
 
     const COLS: usize = 4;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> [int32x4_t; 2] {
@@ -104,6 +105,7 @@ impl Dot for Sdot {
 
     const COLS: usize = 4;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 4;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> int32x4_t {

@@ -24,6 +24,7 @@ impl Dot for Portable {
 
     const COLS: usize = 2;
     const FORMAT: Format = Format::Wide;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> i32x4 {

@@ -21,6 +21,7 @@ impl Dot for Scalar {
 
     const COLS: usize = 1;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> i32 {

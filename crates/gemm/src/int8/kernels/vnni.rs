@@ -29,6 +29,7 @@ impl Dot for Zmm {
 
     const COLS: usize = 16;
     const FORMAT: Format = Format::Unsigned;
+    const UNROLL: usize = 4;
 
     #[inline(always)]
     unsafe fn begin(sums: *const i8) -> __m512i {
@@ -83,6 +84,7 @@ macro_rules! ymm {
 
             const COLS: usize = 8;
             const FORMAT: Format = Format::Unsigned;
+            const UNROLL: usize = 4;
 
             #[inline(always)]
             unsafe fn begin(sums: *const i8) -> __m256i {

@@ -41,6 +41,7 @@ impl Dot for Ymm {
 
     const COLS: usize = 4;
     const FORMAT: Format = Format::Wide;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> __m256i {
@@ -83,6 +84,7 @@ impl Dot for Zmm {
 
     const COLS: usize = 8;
     const FORMAT: Format = Format::Wide;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> __m512i {
