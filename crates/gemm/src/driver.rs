@@ -8,11 +8,12 @@ use core::ops::Range;
 
 use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
-use kernform_tensor::MatrixRef;
+use kernform_tensor::{MatrixRef, cast_slice_mut};
 
 use crate::kernels::{MAX_TILE, TileArgs, TileFn, Tiling, tile_fn};
 use crate::pack::{pack_panel, pack_rows};
 use crate::packed::PANEL;
+use crate::weight::Weight;
 
 /// Steps of `k` in a block: a panel of B, 16 KiB, takes half of a first-level cache.
 pub(crate) const KC: usize = 256;
@@ -29,19 +30,19 @@ static ZEROS: [f32; MAX_COLS] = [0.0; MAX_COLS];
 
 /// The right operand as the driver sees it.
 #[derive(Clone, Copy)]
-pub(crate) enum Source<'a> {
-    Packed(&'a [f32]),
-    Strided(MatrixRef<'a, f32>),
+pub(crate) enum Source<'a, W> {
+    Packed(&'a [W]),
+    Strided(MatrixRef<'a, W>),
 }
 
 /// A product whose shapes were checked.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
+pub(crate) struct Product<'a, W> {
     pub(crate) n: usize,
     pub(crate) k: usize,
     pub(crate) a: MatrixRef<'a, f32>,
     pub(crate) pack_a: bool,
-    pub(crate) b: Source<'a>,
+    pub(crate) b: Source<'a, W>,
     pub(crate) c: Output,
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) activation: Activation,
@@ -83,12 +84,12 @@ const fn a_stride(kc: usize) -> usize {
 }
 
 /// Computes one part of a product.
-pub(crate) struct ComputePart<'a, 's> {
-    pub(crate) product: &'a Product<'a>,
+pub(crate) struct ComputePart<'a, 's, W> {
+    pub(crate) product: &'a Product<'a, W>,
     pub(crate) part: &'a mut Part<'s>,
 }
 
-impl Kernel for ComputePart<'_, '_> {
+impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -97,6 +98,8 @@ impl Kernel for ComputePart<'_, '_> {
         let pack_b = matches!(p.b, Source::Strided(_));
         let (a_len, _) = scratch_len(rows.len(), cols.len(), p.k, p.pack_a, pack_b);
         let (a_scratch, b_scratch) = self.part.scratch.split_at_mut(a_len);
+        // No weight is larger than a float, or more strictly aligned.
+        let b_scratch = cast_slice_mut(b_scratch).unwrap_or_default();
         let row_block = even_block(rows.len(), MC).next_multiple_of(Tiling::of::<S>().max_rows);
         let in_place = is_read_in_place(p.b, rows.len().div_ceil(Tiling::of::<S>().max_rows));
         let k_block = even_block(p.k, if in_place { in_place_steps(p.b) } else { KC });
@@ -126,12 +129,12 @@ const fn even_block(len: usize, most: usize) -> usize {
 }
 
 /// Whether B is used so few times that it is not worth packing, and can be loaded by vectors.
-fn is_read_in_place(b: Source<'_>, strips: usize) -> bool {
+fn is_read_in_place<W>(b: Source<'_, W>, strips: usize) -> bool {
     matches!(b, Source::Strided(b) if b.col_stride() == 1 && strips <= 2)
 }
 
 /// Steps of `k` in a block that is read in place: few where rows are far apart, since each is then a stream of its own.
-fn in_place_steps(b: Source<'_>) -> usize {
+fn in_place_steps<W>(b: Source<'_, W>) -> usize {
     match b {
         Source::Strided(b) if b.row_stride() >= 1024 => 32,
         _ => KC,
@@ -139,8 +142,8 @@ fn in_place_steps(b: Source<'_>) -> usize {
 }
 
 /// One block of rows, columns and `k`.
-struct Block<'a> {
-    p: &'a Product<'a>,
+struct Block<'a, W> {
+    p: &'a Product<'a, W>,
     row: usize,
     rows: usize,
     col: usize,
@@ -153,9 +156,9 @@ struct Block<'a> {
     pack: bool,
 }
 
-impl Block<'_> {
+impl<W: Weight> Block<'_, W> {
     #[inline(always)]
-    fn run<S: Simd>(&self, s: S, a_scratch: &mut [f32], b_scratch: &mut [f32]) {
+    fn run<S: Simd>(&self, s: S, a_scratch: &mut [f32], b_scratch: &mut [W]) {
         let p = self.p;
         let tiling = Tiling::of::<S>();
         let (a, a_row_stride) = if p.pack_a {
@@ -188,7 +191,7 @@ impl Block<'_> {
             let cols = if valid <= tiling.narrow { tiling.narrow } else { wide * tiling.unit };
             let (b, b_row_stride, b_panel_stride) = self.right_operand(s, col, (cols, valid), b_scratch);
             let least_rows = self.rows / strips;
-            let multiply = [tile_fn::<S>(least_rows, cols), tile_fn::<S>(self.rows.div_ceil(strips), cols)];
+            let multiply = [tile_fn::<S, W>(least_rows, cols), tile_fn::<S, W>(self.rows.div_ceil(strips), cols)];
             let mut edge;
             let bias = match p.bias {
                 Some(bias) if valid == cols => bias[col..].as_ptr(),
@@ -234,8 +237,8 @@ impl Block<'_> {
         s: S,
         col: usize,
         (cols, valid): (usize, usize),
-        scratch: &mut [f32],
-    ) -> (*const f32, usize, usize) {
+        scratch: &mut [W],
+    ) -> (*const W, usize, usize) {
         let p = self.p;
         match p.b {
             Source::Packed(data) => {
@@ -269,7 +272,7 @@ impl Block<'_> {
 
     /// Multiplies a tile: in C where all its columns exist and stand next to each other.
     #[inline(always)]
-    fn tile<S: Simd>(&self, s: S, multiply: TileFn<S>, place: Place, mut args: TileArgs) {
+    fn tile<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>) {
         let c = &self.p.c;
         let origin = c.data.wrapping_add(place.row * c.row_stride + place.col * c.col_stride);
         if c.col_stride == 1 && place.valid == place.cols {
@@ -283,7 +286,7 @@ impl Block<'_> {
 
     /// Multiplies a tile in a place of its own, with columns that do not exist in C.
     #[inline(never)]
-    fn tile_aside<S: Simd>(&self, s: S, multiply: TileFn<S>, place: Place, mut args: TileArgs, origin: *mut f32) {
+    fn tile_aside<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>, origin: *mut f32) {
         let mut edge = [0.0; MAX_TILE];
         (args.out, args.out_row_stride) = (edge.as_mut_ptr(), place.cols);
         // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them.
@@ -301,7 +304,7 @@ impl Block<'_> {
     /// # Safety
     /// `args.out` must be readable and writable for the tile.
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(&self, s: S, multiply: TileFn<S>, place: Place, mut args: TileArgs) {
+    unsafe fn multiply<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>) {
         if self.k_from > 0 {
             (args.init, args.init_row_stride) = (args.out, args.out_row_stride);
         }
@@ -350,14 +353,14 @@ struct Place {
 }
 
 /// Applies activation and residual to a tile that is still in the first-level cache.
-struct Finish<'a> {
-    p: &'a Product<'a>,
+struct Finish<'a, W> {
+    p: &'a Product<'a, W>,
     place: Place,
     out: *mut f32,
     stride: usize,
 }
 
-impl Kernel for Finish<'_> {
+impl<W: Weight> Kernel for Finish<'_, W> {
     type Output = ();
 
     #[inline(always)]

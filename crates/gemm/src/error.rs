@@ -64,8 +64,8 @@ pub enum GemmError {
     TooLarge,
     /// The allocator refused.
     OutOfMemory {
-        /// Floats that were asked for.
-        floats: usize,
+        /// Elements that were asked for.
+        elements: usize,
     },
 }
 
@@ -97,7 +97,7 @@ impl core::fmt::Display for GemmError {
                 write!(f, "the packed operand has {found} elements, its shape needs {needed}")
             }
             Self::TooLarge => f.write_str("the packed operand would have more elements than memory can address"),
-            Self::OutOfMemory { floats } => write!(f, "no memory for {floats} floats"),
+            Self::OutOfMemory { elements } => write!(f, "no memory for {elements} packed elements"),
         }
     }
 }

@@ -5,27 +5,25 @@
 //! rows x vectors multiply-adds (Goto and van de Geijn 2008, section 4); it holds at least eight chains where the
 //! matrix does, which hide the latency of the multiply-add.
 
-use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
-
 use kernform_simd::{Kernel, Simd};
 
 use crate::packed::PANEL;
+use crate::weight::Weight;
 
 /// Where a tile reads and writes. Strides are in floats.
-#[derive(Clone, Copy)]
-pub(crate) struct TileArgs {
+pub(crate) struct TileArgs<W> {
     /// Steps of `k`.
     pub(crate) k: usize,
     /// The tile's first row of A; steps of `k` stand next to each other.
     pub(crate) a: *const f32,
     pub(crate) a_row_stride: usize,
     /// The tile's first column of B, in rows of vectors.
-    pub(crate) b: *const f32,
+    pub(crate) b: *const W,
     pub(crate) b_row_stride: usize,
     /// From a vector to the one [`PANEL`] columns on.
     pub(crate) b_panel_stride: usize,
     /// What is read after this tile: two lines of it are fetched to the second-level cache every [`UNROLL`] steps.
-    pub(crate) next: *const f32,
+    pub(crate) next: *const W,
     /// Where the chains begin.
     pub(crate) init: *const f32,
     pub(crate) init_row_stride: usize,
@@ -35,12 +33,12 @@ pub(crate) struct TileArgs {
 }
 
 /// One tile of `ROWS` rows and `VECTORS` vectors.
-struct Tile<'a, const ROWS: usize, const VECTORS: usize>(&'a TileArgs);
+struct Tile<'a, W, const ROWS: usize, const VECTORS: usize>(&'a TileArgs<W>);
 
 /// Steps of `k` between two jumps back: so few jumps that the end of the loop is predicted.
 const UNROLL: usize = 4;
 
-impl<const ROWS: usize, const VECTORS: usize> Kernel for Tile<'_, ROWS, VECTORS> {
+impl<W: Weight, const ROWS: usize, const VECTORS: usize> Kernel for Tile<'_, W, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -63,21 +61,13 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Tile<'_, ROWS, VECTORS>
             let (mut b, mut step) = (t.b, 0);
             let (k, b_row_stride, b_panel_stride) = (t.k, t.b_row_stride, t.b_panel_stride);
             let mut next = t.next;
-            while step + UNROLL <= k {
-                prefetch_next(next);
-                next = next.wrapping_add(2 * PANEL);
-                for _ in 0..UNROLL {
-                    one_step(s, &rows, step, b, b_panel_stride, &mut acc);
-                    step += 1;
-                    b = b.add(b_row_stride);
-                    // No instruction: it keeps the compiler from loading for later steps, for which no register is left.
-                    compiler_fence(SeqCst);
-                }
-            }
             while step < k {
+                prefetch_next(next);
+                next = next.wrapping_add(PANEL / 2);
                 one_step(s, &rows, step, b, b_panel_stride, &mut acc);
                 step += 1;
                 b = b.add(b_row_stride);
+                end_step();
             }
             for (i, acc) in acc.into_iter().enumerate() {
                 for (v, acc) in acc.into_iter().enumerate() {
@@ -93,18 +83,18 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Tile<'_, ROWS, VECTORS>
 /// # Safety
 /// As for the tile.
 #[inline(always)]
-unsafe fn one_step<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn one_step<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(
     s: S,
     rows: &[*const f32; ROWS],
     step: usize,
-    b: *const f32,
+    b: *const W,
     b_panel_stride: usize,
     acc: &mut [[S::F32; VECTORS]; ROWS],
 ) {
     let load_b = |v: usize| {
         let col = v * S::LANES;
         // SAFETY: a vector of the tile's row of B.
-        unsafe { s.load_ptr(b.add(col / PANEL * b_panel_stride + col % PANEL)) }
+        unsafe { W::load(s, b.add(col / PANEL * b_panel_stride + col % PANEL)) }
     };
     // SAFETY: an element of the tile's rows of A.
     let load_a = |i: usize| unsafe { s.splat(*rows[i].add(step)) };
@@ -133,11 +123,22 @@ unsafe fn one_step<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
+/// No instruction: it keeps the compiler from loading for later steps, for which no register is left. (A compiler fence
+/// does not: LLVM's scheduler moves loads across it.)
+#[inline(always)]
+fn end_step() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: there is no instruction.
+    unsafe {
+        core::arch::asm!("", options(nostack, preserves_flags));
+    }
+}
+
 /// Fetches two cache lines to the second-level cache.
 #[inline(always)]
-fn prefetch_next(next: *const f32) {
+fn prefetch_next<W>(next: *const W) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..2 {
+    for line in 0..1 {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch touches no memory, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * PANEL).cast()) };
@@ -205,20 +206,20 @@ impl Tiling {
 /// # Safety
 /// With the arguments as [`TileArgs`] says and the tile `rows` x `cols`: A must be readable for `rows` x `k`, B for `k` x
 /// `cols`, `init` for `rows` x `cols`, and `out` writable for `rows` x `cols`.
-pub(crate) type TileFn<S> = unsafe fn(S, &TileArgs);
+pub(crate) type TileFn<S, W> = unsafe fn(S, &TileArgs<W>);
 
 /// Each tile is a function of its own, so that the registers are shared out for its loop alone.
 ///
 /// # Safety
 /// See [`TileFn`].
-unsafe fn multiply_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(s: S, t: &TileArgs) {
-    s.vectorize(Tile::<ROWS, VECTORS>(t));
+unsafe fn multiply_tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S, t: &TileArgs<W>) {
+    s.vectorize(Tile::<W, ROWS, VECTORS>(t));
 }
 
 macro_rules! choose_tile {
-    ($s:ty, $rows:ident, $vectors:ident; $($r:literal: $($v:literal)+;)+) => {
+    ($s:ty, $w:ty, $rows:ident, $vectors:ident; $($r:literal: $($v:literal)+;)+) => {
         match ($rows, $vectors) {
-            $($(($r, $v) => multiply_tile::<$s, $r, $v>,)+)+
+            $($(($r, $v) => multiply_tile::<$s, $w, $r, $v>,)+)+
             _ => unreachable!("no tile of {} rows and {} vectors", $rows, $vectors),
         }
     };
@@ -226,18 +227,18 @@ macro_rules! choose_tile {
 
 /// The function for tiles of `rows` rows and `cols` columns, a size that [`Tiling`] names.
 #[inline(always)]
-pub(crate) fn tile_fn<S: Simd>(rows: usize, cols: usize) -> TileFn<S> {
+pub(crate) fn tile_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> TileFn<S, W> {
     let vectors = cols / S::LANES;
     if S::LANES == 16 {
-        choose_tile!(S, rows, vectors; 1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4;
+        choose_tile!(S, W, rows, vectors; 1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4;
             7: 1 2; 8: 1 2; 9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;)
     } else if S::LANES == 8 {
-        choose_tile!(S, rows, vectors; 1: 1 2 4 6 8 10 12 14; 2: 1 2 4 6; 3: 1 2; 4: 1 2; 5: 1 2; 6: 1 2;)
+        choose_tile!(S, W, rows, vectors; 1: 1 2 4 6 8 10 12 14; 2: 1 2 4 6; 3: 1 2; 4: 1 2; 5: 1 2; 6: 1 2;)
     } else if S::LANES == 4 && S::REGISTERS >= 32 {
-        choose_tile!(S, rows, vectors; 1: 2 4 8 12 16 20; 2: 2 4 8 12; 3: 2 4 8; 4: 2 4; 5: 2 4; 6: 2 4;)
+        choose_tile!(S, W, rows, vectors; 1: 2 4 8 12 16 20; 2: 2 4 8 12; 3: 2 4 8; 4: 2 4; 5: 2 4; 6: 2 4;)
     } else if S::LANES == 4 {
-        choose_tile!(S, rows, vectors; 1: 2 4 8; 2: 2 4;)
+        choose_tile!(S, W, rows, vectors; 1: 2 4 8; 2: 2 4;)
     } else {
-        choose_tile!(S, rows, vectors; 1: 4; 2: 4;)
+        choose_tile!(S, W, rows, vectors; 1: 4; 2: 4;)
     }
 }

@@ -16,9 +16,11 @@ mod multiply;
 mod pack;
 mod packed;
 pub mod reference;
+mod weight;
 
 pub use epilogue::Epilogue;
 pub use error::GemmError;
 pub use kernform_math::Activation;
 pub use multiply::{Layout, Operand, gemm, gemm_scratch_len};
 pub use packed::{PANEL, PackedB};
+pub use weight::Weight;

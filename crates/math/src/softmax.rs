@@ -250,7 +250,7 @@ pub fn sum(isa: Isa, x: &[f32]) -> f32 {
     isa.dispatch(Sum(x))
 }
 
-/// The largest element of `x`, -infinity for an empty one; a NaN may be passed over.
+/// The largest element of `x`, -infinity for an empty one; NaN is passed over.
 pub fn max(isa: Isa, x: &[f32]) -> f32 {
     isa.dispatch(Max(x))
 }

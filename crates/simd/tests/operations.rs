@@ -191,6 +191,65 @@ fn loads_and_stores_copy_one_vector(isa: Isa) {
     }
 }
 
+struct Partial<'a>(&'a [f32], &'a mut [f32]);
+
+impl Kernel for Partial<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        s.store(s.load_or(self.0, 0.5), self.1);
+        S::LANES
+    }
+}
+
+/// Each length alone in an allocation of its size, or in none: emulators and memory checkers see a lane too many.
+fn partial_loads_read_what_there_is(isa: Isa) {
+    for len in 0..20u8 {
+        let source: Vec<f32> = core::hint::black_box((1..=len).map(f32::from).collect());
+        let mut out = [0.0; 16];
+        let lanes = isa.dispatch(Partial(&source, &mut out));
+        let expected: Vec<f32> = (0..lanes).map(|i| source.get(i).copied().unwrap_or(0.5)).collect();
+        assert_same_bits("load_or", &out[..lanes], &expected);
+    }
+}
+
+/// All numbers of 16 bits widened, by the checked and the unchecked loads.
+struct Widen<'a>(&'a [u16]);
+
+impl Kernel for Widen<'_> {
+    type Output = [Vec<f32>; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [Vec<f32>; 2] {
+        let mut widened = [vec![0.0; self.0.len()], vec![0.0; self.0.len()]];
+        for (i, bits) in self.0.chunks_exact(S::LANES).enumerate() {
+            let at = i * S::LANES;
+            s.store(s.load_f16(bits), &mut widened[0][at..]);
+            s.store(s.load_bf16(bits), &mut widened[1][at..]);
+        }
+        widened
+    }
+}
+
+fn halves_are_widened_exactly(isa: Isa) {
+    let bits: Vec<u16> = (0..=u16::MAX).collect();
+    let value = |bits: u16| {
+        let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+        let magnitude = match exponent {
+            0 => fraction * 2f64.powi(-24),
+            0x1f if fraction == 0.0 => f64::INFINITY,
+            0x1f => f64::NAN,
+            _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+        };
+        (if bits >> 15 == 0 { magnitude } else { -magnitude }) as f32
+    };
+    let [f16, bf16] = isa.dispatch(Widen(&bits));
+    assert_same_bits("load_f16", &f16, &bits.iter().map(|bits| value(*bits)).collect::<Vec<f32>>());
+    let upper = |bits: &u16| f32::from_bits(u32::from(*bits) << 16);
+    assert_same_bits("load_bf16", &bf16, &bits.iter().map(upper).collect::<Vec<f32>>());
+}
+
 struct Which;
 
 impl Kernel for Which {
@@ -211,5 +270,7 @@ isa_tests!(
     folds_follow_the_fixed_tree,
     loads_and_stores_copy_one_vector,
     low_bytes_are_stored_side_by_side,
+    halves_are_widened_exactly,
+    partial_loads_read_what_there_is,
 );
 isa_tests_integer!(the_forced_level_is_the_one_that_runs);

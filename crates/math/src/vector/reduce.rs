@@ -48,11 +48,12 @@ pub fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
     s.fold(lanes, |a, b| s.add(a, b))
 }
 
-/// The largest element of `x`, -infinity where there is none; a NaN may be passed over.
+/// The largest element of `x`, -infinity where there is none; NaN is passed over.
 #[inline(always)]
 pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut lanes = s.lanes(f32::NEG_INFINITY);
-    accumulate(s, &mut lanes, x, f32::NEG_INFINITY, |lane, x| s.max(lane, x));
+    // In this order a NaN leaves its lane as it is, like the fill.
+    accumulate(s, &mut lanes, x, f32::NEG_INFINITY, |lane, x| s.max(x, lane));
     s.fold(lanes, |a, b| s.max(a, b))
 }
 
@@ -69,7 +70,8 @@ pub fn dot<S: Simd>(s: S, x: &[f32], y: &[f32]) -> f32 {
     }
     let tail = x_blocks.remainder().chunks(S::LANES).zip(y_blocks.remainder().chunks(S::LANES));
     for (lane, (x, y)) in lanes.as_mut().iter_mut().zip(tail) {
-        *lane = s.mul_add(s.load_or(x, 0.0), s.load_or(y, 0.0), *lane);
+        // Only -0 leaves both zeros as they are.
+        *lane = s.mul_add(s.load_or(x, 0.0), s.load_or(y, -0.0), *lane);
     }
     s.fold(lanes, |a, b| s.add(a, b))
 }

@@ -37,13 +37,35 @@ macro_rules! intrinsics {
     )*};
 }
 
-/// A mask of the first `len` lanes, all lanes where there are 8 or more.
+/// The first `from.len()` lanes, fewer than 8, and `fill` above them.
+///
+/// Not by `vmaskmovps`: AMD's manual lets it fault for lanes whose mask is clear, and QEMU's does, so that a slice at the
+/// end of a page, or an empty one, could end the process.
 #[inline(always)]
-fn first(len: usize) -> __m256i {
-    static TABLE: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-    let start = 8 - len.min(8);
-    // SAFETY: `start` is 0 to 8, so eight elements from there are inside the table; only called with a token.
-    unsafe { _mm256_loadu_si256(TABLE.as_ptr().add(start).cast()) }
+fn load_few(from: &[f32], fill: f32) -> __m256 {
+    let (p, len) = (from.as_ptr(), from.len());
+    // SAFETY: each arm reads only elements below `len`; only called with a token.
+    unsafe {
+        let fill = _mm256_set1_ps(fill);
+        let low = match len {
+            0 => return fill,
+            1 => _mm_load_ss(p),
+            2 => _mm_castpd_ps(_mm_load_sd(p.cast())),
+            3 => _mm_movelh_ps(_mm_castpd_ps(_mm_load_sd(p.cast())), _mm_load_ss(p.add(2))),
+            _ => _mm_loadu_ps(p),
+        };
+        let mut loaded = _mm256_castps128_ps256(low);
+        if len > 4 {
+            // The last four elements end at lane 8: what the lower half has too is moved out below lane 4.
+            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let moved = _mm256_add_epi32(lane, _mm256_set1_epi32(8 - len as i32));
+            let last = _mm256_insertf128_ps::<1>(loaded, _mm_loadu_ps(p.add(len - 4)));
+            loaded = _mm256_blend_ps::<0xf0>(loaded, _mm256_permutevar8x32_ps(last, moved));
+        }
+        let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let is_there = _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), lane);
+        _mm256_blendv_ps(fill, loaded, _mm256_castsi256_ps(is_there))
+    }
 }
 
 impl Simd for Avx2 {
@@ -81,11 +103,9 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_or(self, from: &[f32], fill: f32) -> __m256 {
-        let mask = first(from.len());
-        // SAFETY: a masked load reads no lane whose mask is clear, and the mask has one lane for each element there is.
-        unsafe {
-            let loaded = _mm256_maskload_ps(from.as_ptr(), mask);
-            _mm256_blendv_ps(_mm256_set1_ps(fill), loaded, _mm256_castsi256_ps(mask))
+        match from.get(..8) {
+            Some(from) => self.load(from),
+            None => load_few(from, fill),
         }
     }
     #[inline(always)]
@@ -113,6 +133,20 @@ impl Simd for Avx2 {
     unsafe fn store_ptr(self, vector: __m256, to: *mut f32) {
         // SAFETY: writable for eight elements by the caller's word.
         unsafe { _mm256_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> __m256 {
+        // SAFETY: readable for eight elements by the caller's word; the token exists only after detection of F16C.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> __m256 {
+        // SAFETY: readable for eight elements by the caller's word; the token exists only after detection.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
     }
 
     intrinsics! {

@@ -87,6 +87,20 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> __m512 {
+        // SAFETY: readable for sixteen elements by the caller's word; the token exists only after detection.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> __m512 {
+        // SAFETY: readable for sixteen elements by the caller's word; the token exists only after detection.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
     intrinsics! {
         splat(value: f32) -> __m512 = _mm512_set1_ps(value);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);

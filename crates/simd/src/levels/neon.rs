@@ -96,6 +96,24 @@ impl Simd for Neon {
         unsafe { vst1q_f32(to, vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> float32x4_t {
+        let widened: float32x4_t;
+        // SAFETY: readable for four elements by the caller's word. The instruction is in the baseline; its intrinsic asks
+        // for a newer compiler.
+        unsafe {
+            let bits = vld1_u16(from);
+            core::arch::asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) widened, in(vreg) bits,
+                options(pure, nomem, nostack, preserves_flags));
+        }
+        widened
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> float32x4_t {
+        // SAFETY: readable for four elements by the caller's word; the token exists only where Advanced SIMD does.
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))) }
+    }
+
     intrinsics! {
         splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
         add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);

@@ -177,6 +177,16 @@ macro_rules! scalar_operations {
             unsafe { to.write(vector) }
         }
         #[inline(always)]
+        unsafe fn load_f16_ptr(self, from: *const u16) -> f32 {
+            // SAFETY: readable by the caller's word.
+            $crate::levels::half::widen_f16(unsafe { from.read() })
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_ptr(self, from: *const u16) -> f32 {
+            // SAFETY: readable by the caller's word.
+            $crate::levels::half::widen_bf16(unsafe { from.read() })
+        }
+        #[inline(always)]
         fn add(self, a: f32, b: f32) -> f32 {
             a + b
         }

@@ -80,6 +80,26 @@ impl Simd for Simd128 {
         unsafe { v128_store(to.cast(), vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> v128 {
+        // SAFETY: readable for four elements by the caller's word; the load needs no alignment.
+        let bits = unsafe { v128_load64_zero(from.cast()) };
+        let bits = u32x4_extend_low_u16x8(bits);
+        let magnitude = i32x4_shl(v128_and(bits, i32x4_splat(0x7fff)), 13);
+        let sign = i32x4_shl(v128_and(bits, i32x4_splat(0x8000)), 16);
+        // As in `half::widen_f16`.
+        let finite = f32x4_mul(magnitude, f32x4_splat(super::half::TWO_TO_112));
+        let special = v128_or(magnitude, i32x4_splat(super::half::INFINITY));
+        let is_finite = i32x4_lt(magnitude, i32x4_splat(super::half::LEAST_SPECIAL));
+        v128_or(sign, v128_bitselect(finite, special, is_finite))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> v128 {
+        // SAFETY: readable for four elements by the caller's word; the load needs no alignment.
+        let bits = unsafe { v128_load64_zero(from.cast()) };
+        i32x4_shl(u32x4_extend_low_u16x8(bits), 16)
+    }
+
     intrinsics! {
         splat(value: f32) -> v128 = f32x4_splat(value);
         add(a: v128, b: v128) -> v128 = f32x4_add(a, b);
