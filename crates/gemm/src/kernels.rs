@@ -5,8 +5,6 @@
 //! rows x vectors multiply-adds (Goto and van de Geijn 2008, section 4); it holds at least eight chains where the
 //! matrix does, which hide the latency of the multiply-add.
 
-use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
-
 use kernform_simd::{Kernel, Simd};
 
 use crate::packed::PANEL;
@@ -63,21 +61,13 @@ impl<W: Weight, const ROWS: usize, const VECTORS: usize> Kernel for Tile<'_, W, 
             let (mut b, mut step) = (t.b, 0);
             let (k, b_row_stride, b_panel_stride) = (t.k, t.b_row_stride, t.b_panel_stride);
             let mut next = t.next;
-            while step + UNROLL <= k {
-                prefetch_next(next);
-                next = next.wrapping_add(2 * PANEL);
-                for _ in 0..UNROLL {
-                    one_step(s, &rows, step, b, b_panel_stride, &mut acc);
-                    step += 1;
-                    b = b.add(b_row_stride);
-                    // No instruction: it keeps the compiler from loading for later steps, for which no register is left.
-                    compiler_fence(SeqCst);
-                }
-            }
             while step < k {
+                prefetch_next(next);
+                next = next.wrapping_add(PANEL / 2);
                 one_step(s, &rows, step, b, b_panel_stride, &mut acc);
                 step += 1;
                 b = b.add(b_row_stride);
+                end_step();
             }
             for (i, acc) in acc.into_iter().enumerate() {
                 for (v, acc) in acc.into_iter().enumerate() {
@@ -133,11 +123,22 @@ unsafe fn one_step<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
+/// No instruction: it keeps the compiler from loading for later steps, for which no register is left. (A compiler fence
+/// does not: LLVM's scheduler moves loads across it.)
+#[inline(always)]
+fn end_step() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: there is no instruction.
+    unsafe {
+        core::arch::asm!("", options(nostack, preserves_flags));
+    }
+}
+
 /// Fetches two cache lines to the second-level cache.
 #[inline(always)]
 fn prefetch_next<W>(next: *const W) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..2 {
+    for line in 0..1 {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch touches no memory, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * PANEL).cast()) };

@@ -131,8 +131,25 @@ impl<S: Simd> Simd for Pair<S> {
         float_of_bits(a: I32) -> F32;
         add_i32(a: I32, b: I32) -> I32;
         sub_i32(a: I32, b: I32) -> I32;
+        float_of_i32(a: I32) -> F32;
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> Self::F32 {
+        // SAFETY: readable for both vectors by the caller's word.
+        unsafe { [self.0.load_f16_ptr(from), self.0.load_f16_ptr(from.add(S::LANES))] }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> Self::F32 {
+        // SAFETY: readable for both vectors by the caller's word.
+        unsafe { [self.0.load_bf16_ptr(from), self.0.load_bf16_ptr(from.add(S::LANES))] }
+    }
+    #[inline(always)]
+    fn store_low_bytes(self, a: Self::I32, to: &mut [i8]) {
+        let (low, high) = to[..Self::LANES].split_at_mut(S::LANES);
+        self.0.store_low_bytes(a[0], low);
+        self.0.store_low_bytes(a[1], high);
+    }
     #[inline(always)]
     fn any(self, mask: Self::Mask) -> bool {
         self.0.any(mask[0]) | self.0.any(mask[1])

@@ -130,7 +130,7 @@ impl PackedI8<'static> {
         let (k, n) = (b.rows(), b.cols());
         let bytes = Self::packed_len(k, n)?;
         let mut lines = Vec::new();
-        lines.try_reserve_exact(bytes / LINE).map_err(|_| GemmError::OutOfMemory { floats: bytes / 4 })?;
+        lines.try_reserve_exact(bytes / LINE).map_err(|_| GemmError::OutOfMemory { elements: bytes })?;
         lines.resize(bytes / LINE, Line([0; LINE]));
         // SAFETY: a `Line` is exactly `LINE` bytes without padding.
         pack(b, unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), bytes) });
