@@ -37,6 +37,8 @@ mod layers;
 #[cfg(feature = "alloc")]
 mod linear;
 #[cfg(feature = "alloc")]
+mod marian_student;
+#[cfg(feature = "alloc")]
 mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
@@ -72,6 +74,11 @@ pub use forward::{ForwardInputs, ForwardOutputs};
 pub use generate::generate;
 #[cfg(feature = "alloc")]
 pub use kernform_formats::Pooling;
+#[cfg(feature = "alloc")]
+pub use marian_student::{
+    MarianStudent, StudentConfig, StudentInput, StudentPlan, StudentRow, StudentSession, StudentWeights, Translated,
+    translate,
+};
 #[cfg(feature = "alloc")]
 pub use plan::{Limits, Plan};
 #[cfg(feature = "alloc")]
