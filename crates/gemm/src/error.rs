@@ -32,6 +32,20 @@ pub enum GemmError {
         /// Rows and columns that it has.
         found: (usize, usize),
     },
+    /// There is not one scale for each row or column.
+    ScaleLength {
+        /// Scales that there must be.
+        needed: usize,
+        /// Scales that there are.
+        found: usize,
+    },
+    /// `k` is so large that sums of products of bytes may not fit their type.
+    Depth {
+        /// The largest `k`.
+        most: usize,
+        /// The operand's.
+        found: usize,
+    },
     /// The scratch is shorter than [`gemm_scratch_len`](crate::gemm_scratch_len) says.
     ScratchTooShort {
         /// Floats that it must have.
@@ -39,7 +53,7 @@ pub enum GemmError {
         /// Floats that it has.
         found: usize,
     },
-    /// Packed data have not the length of [`PackedB::packed_len`](crate::PackedB::packed_len).
+    /// Packed data have not the length that `packed_len` of their type says.
     PackedLength {
         /// Elements that they must have.
         needed: usize,
@@ -69,6 +83,12 @@ impl core::fmt::Display for GemmError {
             }
             Self::ResidualShape { needed, found } => {
                 write!(f, "the residual is {} x {}, it must be {} x {} as C", found.0, found.1, needed.0, needed.1)
+            }
+            Self::ScaleLength { needed, found } => {
+                write!(f, "there are {found} scales, there must be one for each of the {needed} rows or columns")
+            }
+            Self::Depth { most, found } => {
+                write!(f, "k is {found}, and products of bytes can be summed exactly up to {most}")
             }
             Self::ScratchTooShort { needed, found } => {
                 write!(f, "the scratch has {found} floats, this product needs {needed}")

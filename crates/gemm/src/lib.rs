@@ -10,6 +10,7 @@ extern crate std;
 mod driver;
 mod epilogue;
 mod error;
+pub mod int8;
 mod kernels;
 mod multiply;
 mod pack;
