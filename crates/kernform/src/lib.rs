@@ -17,6 +17,8 @@ pub use kernform_math as math;
 pub use kernform_model as model;
 #[cfg(feature = "norm")]
 pub use kernform_norm as norm;
+#[cfg(feature = "quant")]
+pub use kernform_quant as quant;
 pub use kernform_simd as simd;
 pub use kernform_tensor as tensor;
 

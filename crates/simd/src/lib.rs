@@ -8,6 +8,7 @@ extern crate std;
 mod class;
 mod isa;
 mod level;
+mod pair;
 mod prefetch;
 mod vector;
 
@@ -33,6 +34,7 @@ mod levels {
 pub use class::{Arithmetic, Class, Fused, Unfused};
 pub use isa::{Available, Isa, cap};
 pub use level::{Level, LevelError, ParseLevelError};
+pub use pair::{Pair, PairLanes};
 pub use prefetch::prefetch;
 pub use vector::{Kernel, REDUCTION_LANES, Simd};
 

@@ -1,11 +1,24 @@
 //! Every operation of every level against its definition in plain scalar Rust, to the bit.
 
-use kernform_simd::{Arithmetic, Class, Fused, Isa, Kernel, Level, REDUCTION_LANES, Simd, Unfused};
+use kernform_simd::{Arithmetic, Class, Fused, Isa, Kernel, Level, Pair, REDUCTION_LANES, Simd, Unfused};
 use kernform_testkit::strategies::hostile_f32;
 use kernform_testkit::{assert_same_bits, isa_tests, isa_tests_integer};
 use proptest::prelude::*;
 
+/// Runs a kernel on pairs of vectors, and on pairs of those.
+struct Paired<K>(K);
+
+impl<K: Kernel + Clone> Kernel for Paired<K> {
+    type Output = [K::Output; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [K::Output; 2] {
+        [self.0.clone().run(Pair(s)), self.0.run(Pair(Pair(s)))]
+    }
+}
+
 /// Runs every operation on three vectors of values; the results in a fixed order.
+#[derive(Clone)]
 struct Operations<'a>(&'a [f32], &'a [f32], &'a [f32]);
 
 type Results = Vec<(&'static str, Vec<f32>)>;
@@ -101,8 +114,12 @@ fn every_operation_has_its_defined_bits(isa: Isa) {
             Class::Fused => expected::<Fused>(&a, &b, &c),
             Class::Unfused => expected::<Unfused>(&a, &b, &c),
         };
-        for ((name, actual), (_, expected)) in isa.dispatch(Operations(&a, &b, &c)).iter().zip(&expected) {
-            assert_same_bits(name, actual, expected);
+        let operations = Operations(&a, &b, &c);
+        let [paired, twice_paired] = isa.dispatch(Paired(operations.clone()));
+        for actual in [isa.dispatch(operations), paired, twice_paired] {
+            for ((name, actual), (_, expected)) in actual.iter().zip(&expected) {
+                assert_same_bits(name, actual, expected);
+            }
         }
     });
 }
@@ -134,6 +151,7 @@ fn low_bytes_are_stored_side_by_side(isa: Isa) {
     }
 }
 
+#[derive(Clone)]
 struct Folds<'a>(&'a [f32]);
 
 impl Kernel for Folds<'_> {
@@ -161,6 +179,9 @@ fn folds_follow_the_fixed_tree(isa: Isa) {
         };
         let expected = [tree(&|a, b| a + b), tree(&|a, b| if a > b { a } else { b })];
         assert_same_bits("fold", &isa.dispatch(Folds(&x)), &expected);
+        for folded in isa.dispatch(Paired(Folds(&x))) {
+            assert_same_bits("fold of pairs", &folded, &expected);
+        }
     });
 }
 

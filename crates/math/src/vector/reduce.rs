@@ -15,13 +15,13 @@ pub fn accumulate<S: Simd>(
     fill: f32,
     mut step: impl FnMut(S::F32, S::F32) -> S::F32,
 ) {
-    let mut blocks = x.chunks_exact(REDUCTION_LANES);
-    for block in &mut blocks {
+    let (blocks, tail) = x.as_chunks::<REDUCTION_LANES>();
+    for block in blocks {
         for (lane, x) in lanes.as_mut().iter_mut().zip(block.chunks_exact(S::LANES)) {
             *lane = step(*lane, s.load(x));
         }
     }
-    for (lane, x) in lanes.as_mut().iter_mut().zip(blocks.remainder().chunks(S::LANES)) {
+    for (lane, x) in lanes.as_mut().iter_mut().zip(tail.chunks(S::LANES)) {
         *lane = step(*lane, s.load_or(x, fill));
     }
 }
@@ -37,6 +37,19 @@ pub fn map_in_place<S: Simd>(s: S, x: &mut [f32], op: impl Fn(S::F32) -> S::F32)
     let tail = vectors.into_remainder();
     if !tail.is_empty() {
         s.store_partial(op(s.load_or(tail, 0.0)), tail);
+    }
+}
+
+/// `op` of each vector of `x` to `out`, which is as long; otherwise as [`map_in_place`].
+#[inline(always)]
+pub fn map<S: Simd>(s: S, x: &[f32], out: &mut [f32], op: impl Fn(S::F32) -> S::F32) {
+    let (mut xs, mut outs) = (x.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
+    for (x, out) in (&mut xs).zip(&mut outs) {
+        s.store(op(s.load(x)), out);
+    }
+    let (x, out) = (xs.remainder(), outs.into_remainder());
+    if !x.is_empty() {
+        s.store_partial(op(s.load_or(x, 0.0)), out);
     }
 }
 
