@@ -1,6 +1,9 @@
 //! What is measured: one file a kernel.
 
 mod gemm;
+mod gemm_int8;
+#[cfg(feature = "peers")]
+mod gemm_int8_peers;
 #[cfg(feature = "peers")]
 mod gemm_peers;
 mod rows;
@@ -19,4 +22,8 @@ pub(crate) struct Suite {
 }
 
 /// Every suite.
-pub(crate) const ALL: &[Suite] = &[Suite { name: "gemm", run: gemm::run }, Suite { name: "rows", run: rows::run }];
+pub(crate) const ALL: &[Suite] = &[
+    Suite { name: "gemm", run: gemm::run },
+    Suite { name: "gemm_int8", run: gemm_int8::run },
+    Suite { name: "rows", run: rows::run },
+];

@@ -8,9 +8,12 @@ use kernform_simd::{Isa, Level};
 use super::packed::{GROUP, LINE};
 use crate::PANEL;
 
+#[cfg(kernform_dsp)]
+mod dsp;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+#[cfg(not(kernform_dsp))]
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -118,6 +121,9 @@ impl Kernels {
             #[cfg(target_arch = "aarch64")]
             Level::Neon => &neon::NEON,
             Level::Portable | Level::Simd128 => &portable::PORTABLE,
+            #[cfg(kernform_dsp)]
+            _ => &dsp::DSP,
+            #[cfg(not(kernform_dsp))]
             _ => &scalar::SCALAR,
         }
     }
