@@ -9,6 +9,8 @@ mod gemm_peers;
 mod rows;
 #[cfg(feature = "peers")]
 mod rows_peers;
+#[cfg(feature = "peers")]
+mod rows_vendors;
 
 use crate::Settings;
 use crate::report::Table;

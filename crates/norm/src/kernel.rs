@@ -2,17 +2,23 @@
 //!
 //! The two folds, the square root and the division of a row are a long chain that depends on all of the row. A step
 //! over several rows gives the core the next row's work to do meanwhile, and the last step loads the parameters once for
-//! the group. The bits are those of the rows one by one.
+//! two or four rows. The bits are those of the rows one by one.
 
 use kernform_math::{Rows, vector};
 use kernform_simd::{Kernel, REDUCTION_LANES, Simd};
 
 use crate::parameters::Parameters;
 
-/// The rows in a full group.
+/// The most rows in a group, and the least.
 const GROUP: usize = 4;
-/// The most elements in a group of more than one row: they and their results are an eighth of a second-level cache of 1 MiB.
-const GROUP_ELEMENTS: usize = 16384;
+const LEAST_GROUP: usize = 2;
+/// The most elements in a group of more than the least: they, what was written before them and the parameters fit a
+/// first-level cache of 32 KiB.
+const GROUP_ELEMENTS: usize = 2048;
+
+/// From this width on a row and its parameters alone fill that cache, and groups are full again: all comes from the next
+/// cache in each step, and the parameters come once for four rows.
+const WIDE: usize = 3072;
 
 /// The rows that are read, and may be written.
 pub(crate) enum Source<'a> {
@@ -45,7 +51,7 @@ impl Kernel for Normalize<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let Rows { count, width, .. } = self.rows;
-        let group = (GROUP_ELEMENTS / width).clamp(1, GROUP);
+        let group = if width >= WIDE { GROUP } else { (GROUP_ELEMENTS / width).clamp(LEAST_GROUP, GROUP) };
         for first in (0..count).step_by(group) {
             let group = self.begin(s, first, group.min(count - first));
             self.finish(s, &group);
@@ -117,9 +123,12 @@ impl Normalize<'_> {
     fn finish<S: Simd>(&mut self, s: S, group: &Group) {
         let moments = |i: usize| [s.splat(group.means[i]), s.splat(group.scales[i])];
         if group.len == GROUP {
-            self.write::<S, GROUP>(s, group.first, core::array::from_fn(moments));
-        } else {
-            for i in 0..group.len {
+            return self.write::<S, GROUP>(s, group.first, core::array::from_fn(moments));
+        }
+        for i in (0..group.len).step_by(2) {
+            if i + 1 < group.len {
+                self.write::<S, 2>(s, group.first + i, [moments(i), moments(i + 1)]);
+            } else {
                 self.write::<S, 1>(s, group.first + i, [moments(i)]);
             }
         }
