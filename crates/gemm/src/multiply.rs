@@ -107,7 +107,7 @@ enum CopyA {
 impl CopyA {
     fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
         match a {
-            Layout::RowMajor if k > KC && m >= 24 && n >= 64 => CopyA::Wanted,
+            Layout::RowMajor if k > KC && m >= 7 && n >= 64 => CopyA::Wanted,
             Layout::RowMajor => CopyA::No,
             _ => CopyA::Needed,
         }
