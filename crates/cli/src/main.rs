@@ -16,6 +16,7 @@ mod pronounce;
 mod run;
 mod selftest;
 mod term;
+mod translate;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args, level),
         Command::Generate(args) => generate::run(&args, level),
         Command::Inspect(args) => inspect::run(&args, level),
+        Command::Translate(args) => translate::run(args, level),
         Command::Selftest(args) => selftest::run(&args, level),
         Command::Isa(args) => isa::run(&args, level),
     }

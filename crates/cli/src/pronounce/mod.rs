@@ -4,13 +4,13 @@
 //! so that the input may be without end, and nothing waits for more input, so that a slow one is answered promptly.
 
 mod answer;
-mod attention;
+pub(crate) mod attention;
 mod feed;
-mod heatmap;
+pub(crate) mod heatmap;
 mod lines;
-mod progress;
-mod queue;
-mod svg;
+pub(crate) mod progress;
+pub(crate) mod queue;
+pub(crate) mod svg;
 mod words;
 mod worker;
 mod writer;
@@ -167,7 +167,7 @@ pub(crate) fn run(args: PronounceArgs, level: Chosen) -> Result<ExitCode, Failur
     let reader = Arc::clone(&feed);
     std::thread::spawn(move || reader.run(most_letters, &work.jobs, &sender));
 
-    let progress = Progress::new(feed.len());
+    let progress = Progress::new(feed.len(), "words");
     let count = Writer { form, drawing, feed: &feed, progress }.run(&answers)?;
     if args.stats {
         let seconds = start.elapsed().as_secs_f64();

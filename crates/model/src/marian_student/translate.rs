@@ -210,7 +210,11 @@ impl Run<'_> {
                 if finished {
                     tokens.pop();
                 }
-                Translated { tokens, finished, score: hypothesis.score }
+                // A greedy search's score is the sum, one with beams divides it.
+                let length = hypothesis.tokens.len().saturating_sub(1).max(1) as f32;
+                let score =
+                    if self.config.num_beams > 1 { hypothesis.score } else { hypothesis.score.map(|sum| sum / length) };
+                Translated { tokens, finished, score }
             });
             let translated = translated.collect();
             self.free_sources.push(active.source);
