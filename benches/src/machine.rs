@@ -91,3 +91,66 @@ pub(crate) fn read_all(data: &[f32]) -> impl FnMut() {
         black_box(Isa::best().dispatch(Sum(data)));
     }
 }
+
+/// A run of as many divisions as the machine can do, and their number.
+pub(crate) fn division_peak() -> (impl FnMut(), f64) {
+    struct Divisions(f32, f32);
+    impl Kernel for Divisions {
+        type Output = (f32, usize);
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> (f32, usize) {
+            let (start, divisor) = (s.splat(self.0), s.splat(self.1));
+            let mut quotients = [start; CHAINS];
+            for _ in 0..STEPS {
+                for quotient in &mut quotients {
+                    *quotient = s.div(*quotient, divisor);
+                }
+            }
+            let sum = quotients.into_iter().map(|q| s.fold_vector(q, |a, b| s.add(a, b))).sum();
+            (sum, CHAINS * STEPS * S::LANES)
+        }
+    }
+    let isa = Isa::best();
+    // Neither operand becomes special: 1 stays 1.
+    let divide = move || isa.dispatch(Divisions(black_box(1.5), black_box(1.0)));
+    let (_, count) = divide();
+    let run = move || {
+        black_box(divide());
+    };
+    (run, count as f64)
+}
+
+/// What a kernel reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Traffic {
+    /// Reads `x`, writes `out`.
+    Copy,
+    /// Reads `x` and `y`, writes `x`.
+    Sum,
+    /// Reads `x` and `y`, writes `x` and `out`.
+    SumAndCopy,
+}
+
+/// A run that does the traffic and no more; all operands are of one length, and `y` holds zeros.
+pub(crate) fn stream<'a>(traffic: Traffic, x: &'a mut [f32], y: &'a [f32], out: &'a mut [f32]) -> impl FnMut() + 'a {
+    struct Stream<'a>(Traffic, &'a mut [f32], &'a [f32], &'a mut [f32]);
+    impl Kernel for Stream<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Stream(traffic, x, y, out) = self;
+            let vectors =
+                x.chunks_exact_mut(S::LANES).zip(y.chunks_exact(S::LANES)).zip(out.chunks_exact_mut(S::LANES));
+            match traffic {
+                Traffic::Copy => vectors.for_each(|((x, _), out)| s.store(s.load(x), out)),
+                Traffic::Sum => vectors.for_each(|((x, y), _)| s.store(s.add(s.load(x), s.load(y)), x)),
+                Traffic::SumAndCopy => vectors.for_each(|((x, y), out)| {
+                    let sum = s.add(s.load(x), s.load(y));
+                    s.store(sum, x);
+                    s.store(sum, out);
+                }),
+            }
+        }
+    }
+    move || Isa::best().dispatch(Stream(traffic, x, y, out))
+}

@@ -107,8 +107,7 @@ else
     not_run "cross: x86 CPUs (the host is $(uname -m))"
 fi
 if command -v node >/dev/null || apt_need nodejs; then
-    if [ -n "${KERNFORM_WASM_TESTS:-}" ]; then part 'wasm32 tests in node' wasm_tests
-    else not_run 'cross: wasm32 tests (tensor/tests/matrix.rs does not compile for 32 bits yet; KERNFORM_WASM_TESTS=1 runs them)'; fi
+    part 'wasm32 tests in node' wasm_tests
 else
     not_run 'cross: wasm32 tests (no node)'
 fi

@@ -3,6 +3,9 @@
 mod gemm;
 #[cfg(feature = "peers")]
 mod gemm_peers;
+mod rows;
+#[cfg(feature = "peers")]
+mod rows_peers;
 
 use crate::Settings;
 use crate::report::Table;
@@ -16,4 +19,4 @@ pub(crate) struct Suite {
 }
 
 /// Every suite.
-pub(crate) const ALL: &[Suite] = &[Suite { name: "gemm", run: gemm::run }];
+pub(crate) const ALL: &[Suite] = &[Suite { name: "gemm", run: gemm::run }, Suite { name: "rows", run: rows::run }];

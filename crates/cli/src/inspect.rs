@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kernform_formats::{Json, Loading, ModelFolder, TensorView, WeightsFile};
-use kernform_model::{EncoderDecoder, EncoderDecoderConfig};
+use kernform_model::{EncoderDecoderConfig, EncoderModel, Model};
 use serde::Serialize;
 
 use crate::errors::Failure;
@@ -151,12 +151,14 @@ impl ConfigReport {
     fn new(folder: &ModelFolder, level: Chosen) -> (Self, Option<usize>) {
         let json = folder.config();
         let family = json.optional_str("model_type").ok().flatten().unwrap_or("unknown").to_owned();
-        let (summary, loaded) = match EncoderDecoderConfig::from_json(json) {
-            Ok(config) => (summary(&config), EncoderDecoder::load(folder, json, level.isa).map(|model| model.memory())),
-            Err(error) => (sizes(json), Err(error)),
+        let loaded = Model::load(folder, json, level.isa);
+        let summary = match &loaded {
+            Ok(Model::EncoderDecoder(model)) => summary(model.config()),
+            Ok(Model::Encoder(model)) => encoder_summary(model),
+            Err(_) => EncoderDecoderConfig::from_json(json).map_or_else(|_| sizes(json), |config| summary(&config)),
         };
         let problem = loaded.as_ref().err().map(ToString::to_string);
-        (Self { family, summary, problem }, loaded.ok())
+        (Self { family, summary, problem }, loaded.ok().map(|model| model.memory()))
     }
 }
 
@@ -185,6 +187,20 @@ fn summary(config: &EncoderDecoderConfig) -> Vec<String> {
     let embeddings: Vec<_> = embeddings.into_iter().flatten().collect();
     if !embeddings.is_empty() {
         lines.push(format!("embeddings {}", embeddings.join(", ")));
+    }
+    lines
+}
+
+fn encoder_summary(model: &EncoderModel) -> Vec<String> {
+    let config = model.config();
+    let mut lines = vec![
+        format!("encoder of {} layers, {} heads, feed-forward {}", config.layers, config.heads, config.feed_forward),
+        format!("width {}, {:?} activation", config.width, config.activation),
+        format!("vocabulary {}, {} tokens at most", config.vocab_size, model.max_tokens()),
+        format!("head: {}", config.task.name()),
+    ];
+    if !config.labels.is_empty() {
+        lines.push(format!("labels {}", config.labels.join(", ")));
     }
     lines
 }

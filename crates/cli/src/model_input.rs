@@ -86,7 +86,12 @@ pub(crate) struct Matrix<T> {
 impl Inputs<'_> {
     /// Token ids, `[batch, tokens]`.
     pub(crate) fn ids(&self, name: &str) -> Result<Matrix<u32>, Failure> {
-        self.matrix(name, |value| u32::try_from(value).ok())?.ok_or_else(|| self.wrong(name, "it is missing"))
+        self.optional_ids(name)?.ok_or_else(|| self.wrong(name, "it is missing"))
+    }
+
+    /// Token ids or types, `[batch, tokens]`, where the file has them.
+    pub(crate) fn optional_ids(&self, name: &str) -> Result<Option<Matrix<u32>>, Failure> {
+        self.matrix(name, |value| u32::try_from(value).ok())
     }
 
     /// Which tokens count, `[batch, tokens]`, where the file says it.

@@ -9,6 +9,19 @@ use support::{folder, repository, run};
 
 const CASES: [&str; 3] = ["marian", "bart", "m2m_100"];
 
+const ENCODERS: [&str; 10] = [
+    "bert",
+    "bert_classifier",
+    "bert_ner",
+    "bert_qa",
+    "bert_mlm",
+    "distilbert",
+    "roberta",
+    "albert",
+    "modernbert",
+    "esm",
+];
+
 fn case(name: &str) -> PathBuf {
     repository("tests/golden/cases").join(name)
 }
@@ -24,7 +37,7 @@ fn json(path: &Path) -> serde_json::Value {
 #[test]
 fn outputs_are_within_the_stated_bound() {
     let folder = folder("outputs");
-    for name in CASES {
+    for name in CASES.into_iter().chain(ENCODERS) {
         let (case, outputs) = (case(name), folder.join(format!("{name}.safetensors")));
         let inputs = case.join("inputs.safetensors");
         let done = run(&["run", text(&case), "--inputs", text(&inputs), "--outputs", text(&outputs)], "");

@@ -58,7 +58,7 @@ fn what_does_not_fit_the_memory_limit_is_refused_before_it_is_allocated() {
         |c: &mut GenerationConfig| (c.max_new_tokens, c.max_length) = (None, Some(usize::MAX)),
         |c: &mut GenerationConfig| c.num_beams = usize::MAX,
         |c: &mut GenerationConfig| c.num_beams = 1 << 31,
-        |c: &mut GenerationConfig| (c.num_beams, c.max_new_tokens) = (1, Some(1 << 40)),
+        |c: &mut GenerationConfig| (c.num_beams, c.max_new_tokens) = (1, Some(1 << (usize::BITS - 4))),
         |c: &mut GenerationConfig| c.memory_limit = 100,
     ] {
         assert!(matches!(refusal(change), Error::TooLarge { .. }));

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
+use core::ops::RangeInclusive;
 use kernform_tensor::{CastError, DType, Shape, ShapeError};
 
 /// What is wrong with a file, and with which one where that is known.
@@ -78,6 +79,36 @@ pub enum ErrorKind {
         needed: u64,
         /// Bytes that it has.
         len: u64,
+    },
+    /// A signature or version other than the one that is read.
+    Unsupported {
+        /// Of what.
+        what: &'static str,
+        /// What the file has.
+        found: u64,
+        /// What it must have.
+        expected: u64,
+    },
+    /// A text is no UTF-8, or a name does not end where it says.
+    Text {
+        /// Which.
+        what: &'static str,
+    },
+    /// The bytes are not those that a checksum was taken of.
+    Checksum {
+        /// The sum of the bytes.
+        found: u64,
+        /// The sum that the file states.
+        expected: u64,
+    },
+    /// A list of a shortlist begins before the one before it, or after the last.
+    ListOffset {
+        /// The word whose list it is.
+        word: usize,
+        /// Where it begins.
+        offset: u64,
+        /// Where it may begin.
+        expected: RangeInclusive<u64>,
     },
     /// Something is larger than any honest file has it.
     TooLarge {
@@ -221,6 +252,13 @@ pub enum ErrorKind {
         /// What it must be.
         expected: &'static str,
     },
+    /// A module of a sentence-transformers folder that cannot be used.
+    Module {
+        /// The module.
+        module: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// The index names a shard that is no plain file name.
     ShardName {
         /// The name.
@@ -271,6 +309,17 @@ impl fmt::Display for ErrorKind {
             Self::Truncated { what, needed, len } => {
                 write!(f, "the file ends inside {what}: it needs {needed} bytes and has {len}")
             }
+            Self::Unsupported { what, found, expected } => write!(f, "{what} is {found:#x}; {expected:#x} is read"),
+            Self::Text { what } => write!(f, "{what} is no text in UTF-8 that ends where it should"),
+            Self::Checksum { found, expected } => {
+                write!(f, "the checksum of the bytes is {found:#x}, the file says {expected:#x}: it was damaged")
+            }
+            Self::ListOffset { word, offset, expected } => write!(
+                f,
+                "the list of word {word} begins at {offset}, it must begin at {} to {}",
+                expected.start(),
+                expected.end()
+            ),
             Self::TooLarge { what, len, limit } => write!(f, "{what} has {len} bytes, at most {limit} are read"),
             Self::Json { message } => write!(f, "not the JSON that is expected here: {message}"),
             Self::Duplicate { name } => write!(f, "`{name}` is there twice, each name must be there once"),
@@ -309,6 +358,7 @@ impl fmt::Display for ErrorKind {
             Self::MissingKey { key } => write!(f, "key `{key}` is missing"),
             Self::WrongType { key, expected, found } => write!(f, "`{key}` must be {expected} and is {found}"),
             Self::NumberOutOfRange { key, value, expected } => write!(f, "`{key}` must be {expected} and is {value}"),
+            Self::Module { module, problem } => write!(f, "module `{module}`: {problem}"),
             Self::ShardName { shard } => {
                 write!(
                     f,

@@ -4,7 +4,7 @@ mod index;
 
 use crate::map::FileBytes;
 use crate::safetensors::Header;
-use crate::{Error, ErrorKind, Json, MAX_JSON_LEN, ModelSource, TensorView};
+use crate::{Error, ErrorKind, Json, MAX_JSON_LEN, ModelSource, SentenceConfig, TensorView};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -52,10 +52,7 @@ struct Shard {
 impl Shard {
     fn open(path: &Path, loading: Loading) -> Result<Self, Error> {
         let file: Box<str> = path.to_string_lossy().into();
-        let bytes = match loading {
-            Loading::Map => FileBytes::map(path)?,
-            Loading::Read => FileBytes::read(path, "the file", u64::MAX)?,
-        };
+        let bytes = FileBytes::load(path, loading)?;
         let header = Header::parse_copied(&bytes).map_err(|error| error.in_file(&file))?;
         Ok(Self { file, header, bytes })
     }
@@ -151,6 +148,18 @@ impl ModelFolder {
     #[must_use]
     pub const fn generation_config(&self) -> Option<&Json> {
         self.generation_config.as_ref()
+    }
+
+    /// How sentence-transformers makes vectors of texts with this model: what `modules.json` says, where there is one.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is not what it must be.
+    pub fn sentence_config(&self) -> Result<Option<SentenceConfig>, Error> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+        };
+        read("modules.json")?.map(|modules| SentenceConfig::parse(&modules, read)).transpose()
     }
 
     /// The files of weights, and the bytes of each.

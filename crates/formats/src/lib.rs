@@ -10,6 +10,8 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "alloc")]
+mod bytes;
+#[cfg(feature = "alloc")]
 mod error;
 #[cfg(feature = "std")]
 mod folder;
@@ -18,7 +20,11 @@ mod json;
 #[cfg(feature = "std")]
 mod map;
 #[cfg(feature = "alloc")]
+pub mod marian;
+#[cfg(feature = "alloc")]
 pub mod safetensors;
+#[cfg(feature = "alloc")]
+mod sentence;
 #[cfg(feature = "alloc")]
 mod source;
 #[cfg(feature = "alloc")]
@@ -31,8 +37,14 @@ pub use folder::{Loading, ModelFolder, WeightsFile};
 #[cfg(feature = "alloc")]
 pub use json::{Json, MAX_JSON_LEN, MAX_JSON_VALUES};
 pub use kernform_tensor::DType;
+#[cfg(feature = "std")]
+pub use map::ModelBytes;
+#[cfg(feature = "alloc")]
+pub use marian::{LexicalShortlist, MarianFile};
 #[cfg(feature = "alloc")]
 pub use safetensors::SafetensorsFile;
+#[cfg(feature = "alloc")]
+pub use sentence::{Pooling, SentenceConfig};
 #[cfg(feature = "alloc")]
 pub use source::ModelSource;
 #[cfg(feature = "alloc")]

@@ -1,6 +1,6 @@
 //! Files as bytes: mapped, or read as a whole.
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Loading};
 use core::ops::Deref;
 use std::fs::File;
 use std::io::Read;
@@ -25,7 +25,35 @@ impl Deref for FileBytes {
     }
 }
 
+/// The bytes of a whole file, mapped or read.
+#[derive(Debug)]
+pub struct ModelBytes(FileBytes);
+
+impl ModelBytes {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is none.
+    pub fn open(path: impl AsRef<Path>, loading: Loading) -> Result<Self, Error> {
+        FileBytes::load(path.as_ref(), loading).map(Self)
+    }
+}
+
+impl AsRef<[u8]> for ModelBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl FileBytes {
+    /// Maps or reads a file.
+    pub(crate) fn load(path: &Path, loading: Loading) -> Result<Self, Error> {
+        match loading {
+            Loading::Map => Self::map(path),
+            Loading::Read => Self::read(path, "the file", u64::MAX),
+        }
+    }
+
     /// Maps a file.
     pub(crate) fn map(path: &Path) -> Result<Self, Error> {
         let in_file = |error: Error| error.in_file(&path.to_string_lossy());

@@ -32,6 +32,20 @@ pub enum GemmError {
         /// Rows and columns that it has.
         found: (usize, usize),
     },
+    /// There is not one scale for each row or column.
+    ScaleLength {
+        /// Scales that there must be.
+        needed: usize,
+        /// Scales that there are.
+        found: usize,
+    },
+    /// `k` is so large that sums of products of bytes may not fit their type.
+    Depth {
+        /// The largest `k`.
+        most: usize,
+        /// The operand's.
+        found: usize,
+    },
     /// The scratch is shorter than [`gemm_scratch_len`](crate::gemm_scratch_len) says.
     ScratchTooShort {
         /// Floats that it must have.
@@ -39,19 +53,19 @@ pub enum GemmError {
         /// Floats that it has.
         found: usize,
     },
-    /// Packed data have not the length of [`PackedB::packed_len`](crate::PackedB::packed_len).
+    /// Packed data have not the length that `packed_len` of their type says.
     PackedLength {
-        /// Floats that they must have.
+        /// Elements that they must have.
         needed: usize,
-        /// Floats that they have.
+        /// Elements that they have.
         found: usize,
     },
     /// The size of the packed operand does not fit the address space.
     TooLarge,
     /// The allocator refused.
     OutOfMemory {
-        /// Floats that were asked for.
-        floats: usize,
+        /// Elements that were asked for.
+        elements: usize,
     },
 }
 
@@ -70,14 +84,20 @@ impl core::fmt::Display for GemmError {
             Self::ResidualShape { needed, found } => {
                 write!(f, "the residual is {} x {}, it must be {} x {} as C", found.0, found.1, needed.0, needed.1)
             }
+            Self::ScaleLength { needed, found } => {
+                write!(f, "there are {found} scales, there must be one for each of the {needed} rows or columns")
+            }
+            Self::Depth { most, found } => {
+                write!(f, "k is {found}, and products of bytes can be summed exactly up to {most}")
+            }
             Self::ScratchTooShort { needed, found } => {
                 write!(f, "the scratch has {found} floats, this product needs {needed}")
             }
             Self::PackedLength { needed, found } => {
-                write!(f, "the packed operand has {found} floats, its shape needs {needed}")
+                write!(f, "the packed operand has {found} elements, its shape needs {needed}")
             }
             Self::TooLarge => f.write_str("the packed operand would have more elements than memory can address"),
-            Self::OutOfMemory { floats } => write!(f, "no memory for {floats} floats"),
+            Self::OutOfMemory { elements } => write!(f, "no memory for {elements} packed elements"),
         }
     }
 }

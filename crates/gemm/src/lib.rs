@@ -10,14 +10,18 @@ extern crate std;
 mod driver;
 mod epilogue;
 mod error;
+pub mod int8;
 mod kernels;
 mod multiply;
 mod pack;
 mod packed;
 pub mod reference;
+mod tiles;
+mod weight;
 
 pub use epilogue::Epilogue;
 pub use error::GemmError;
 pub use kernform_math::Activation;
 pub use multiply::{Layout, Operand, gemm, gemm_scratch_len};
 pub use packed::{PANEL, PackedB};
+pub use weight::Weight;

@@ -5,18 +5,19 @@ use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
 use crate::driver::{ComputePart, KC, Output, Part, Product, Source, scratch_len};
 use crate::packed::{PANEL, PackedB};
+use crate::weight::Weight;
 use crate::{Epilogue, GemmError};
 
-/// The right operand of a product, `[k, n]`.
+/// The right operand of a product, `[k, n]`, in `f32`, `f16` or `bf16`.
 #[derive(Clone, Copy, Debug)]
-pub enum Operand<'a> {
+pub enum Operand<'a, W = f32> {
     /// In memory at any strides. PyTorch weights `[out, in]` are the transposed view of their storage.
-    Strided(MatrixRef<'a, f32>),
+    Strided(MatrixRef<'a, W>),
     /// Packed before, for use in many products.
-    Packed(&'a PackedB<'a>),
+    Packed(&'a PackedB<'a, W>),
 }
 
-impl Operand<'_> {
+impl<W: Weight> Operand<'_, W> {
     /// The shape `(k, n)`.
     #[must_use]
     pub const fn shape(&self) -> (usize, usize) {
@@ -50,7 +51,7 @@ pub enum Layout {
 impl Layout {
     /// The layout of a matrix.
     #[must_use]
-    pub const fn of(matrix: &MatrixRef<'_, f32>) -> Layout {
+    pub const fn of<T>(matrix: &MatrixRef<'_, T>) -> Layout {
         if matrix.col_stride() == 1 { Layout::RowMajor } else { Layout::Strided }
     }
 }
@@ -106,7 +107,7 @@ enum CopyA {
 impl CopyA {
     fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
         match a {
-            Layout::RowMajor if k > KC && m >= 24 && n >= 64 => CopyA::Wanted,
+            Layout::RowMajor if k > KC && m >= 7 && n >= 64 => CopyA::Wanted,
             Layout::RowMajor => CopyA::No,
             _ => CopyA::Needed,
         }
@@ -137,6 +138,9 @@ fn part_scratch(m: usize, n: usize, k: usize, pack_a: bool, pack_b: bool) -> usi
 /// then the activation, then the residual: the bits of [`reference::gemm`](crate::reference::gemm) in the class of `isa`,
 /// whatever the level, the strides, packing and threads. `k = 0` leaves the bias or 0.
 ///
+/// Weights of 16 bits are widened where they are used, which is exact: the product has the bits of the one with the widened
+/// weights.
+///
 /// The error of the chain is at most `gamma_k * (|bias| + sum |a||b|)` in the fused class and `gamma_(k + 1)` times it in
 /// the unfused one (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), where nothing underflows. NaN
 /// and infinities go through the chain as IEEE 754 says; denormals are kept.
@@ -145,11 +149,11 @@ fn part_scratch(m: usize, n: usize, k: usize, pack_a: bool, pack_b: bool) -> usi
 ///
 /// # Errors
 /// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
-pub fn gemm(
+pub fn gemm<W: Weight>(
     isa: Isa,
     parallel: &impl Parallel,
     a: MatrixRef<'_, f32>,
-    b: Operand<'_>,
+    b: Operand<'_, W>,
     mut c: MatrixMut<'_, f32>,
     epilogue: &Epilogue<'_>,
     scratch: &mut [f32],

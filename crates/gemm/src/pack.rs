@@ -1,19 +1,18 @@
 //! Rearranging blocks of the operands into the order in which the kernels read them.
 
-#[cfg(target_arch = "x86_64")]
-use kernform_simd::Level;
 use kernform_simd::{Kernel, Simd};
 use kernform_tensor::MatrixRef;
 
 use crate::packed::PANEL;
+use crate::weight::Weight;
 
 /// Packs all of `b` into the layout of [`PackedB`](crate::PackedB).
-pub(crate) struct PackMatrix<'a> {
-    pub(crate) b: MatrixRef<'a, f32>,
-    pub(crate) into: &'a mut [f32],
+pub(crate) struct PackMatrix<'a, W> {
+    pub(crate) b: MatrixRef<'a, W>,
+    pub(crate) into: &'a mut [W],
 }
 
-impl Kernel for PackMatrix<'_> {
+impl<W: Weight> Kernel for PackMatrix<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -31,7 +30,14 @@ impl Kernel for PackMatrix<'_> {
 
 /// Packs `cols` (1 to [`PANEL`]) columns from `col` on and the rows from `row` on, as many as `into` has room for.
 #[inline(always)]
-pub(crate) fn pack_panel<S: Simd>(_: S, b: MatrixRef<'_, f32>, row: usize, col: usize, cols: usize, into: &mut [f32]) {
+pub(crate) fn pack_panel<S: Simd, W: Weight>(
+    s: S,
+    b: MatrixRef<'_, W>,
+    row: usize,
+    col: usize,
+    cols: usize,
+    into: &mut [W],
+) {
     let data = b.as_slice();
     let (row_stride, col_stride) = (b.row_stride(), b.col_stride());
     if col_stride == 1 && cols == PANEL {
@@ -41,17 +47,13 @@ pub(crate) fn pack_panel<S: Simd>(_: S, b: MatrixRef<'_, f32>, row: usize, col: 
         }
         return;
     }
-    #[cfg(target_arch = "x86_64")]
-    if row_stride == 1 && cols == PANEL && matches!(S::LEVEL, Level::Avx2 | Level::Avx512) {
-        let start = row + col * col_stride;
-        // SAFETY: the token `S` proves AVX2.
-        unsafe { avx::transpose_panel(&data[start..], col_stride, into) };
+    if row_stride == 1 && cols == PANEL && W::transpose_panel(s, &data[row + col * col_stride..], col_stride, into) {
         return;
     }
     for (i, into) in into.chunks_exact_mut(PANEL).enumerate() {
         let start = (row + i) * row_stride + col * col_stride;
         for (j, into) in into.iter_mut().enumerate() {
-            *into = if j < cols { data[start + j * col_stride] } else { 0.0 };
+            *into = if j < cols { data[start + j * col_stride] } else { W::default() };
         }
     }
 }
@@ -80,7 +82,7 @@ pub(crate) fn pack_rows(
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx {
+pub(crate) mod avx {
     //! Transposition in registers; plain loops take as long as a product of a dozen rows.
 
     use core::arch::x86_64::*;
@@ -89,7 +91,7 @@ mod avx {
 
     /// Packs a whole panel whose columns, `stride` apart in `from`, are contiguous.
     #[target_feature(enable = "avx")]
-    pub(super) fn transpose_panel(from: &[f32], stride: usize, into: &mut [f32]) {
+    pub(crate) fn transpose_panel(from: &[f32], stride: usize, into: &mut [f32]) {
         let k = into.len() / PANEL;
         let columns: [&[f32]; PANEL] = core::array::from_fn(|j| &from[j * stride..][..k]);
         let mut step = 0;

@@ -5,6 +5,7 @@ use kernform_tensor::MatrixRef;
 
 use crate::GemmError;
 use crate::pack::PackMatrix;
+use crate::weight::Weight;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -19,27 +20,30 @@ pub const PANEL: usize = 16;
 /// can be written to a file, mapped, or read from flash ([`PackedB::from_slice`]). Products are fastest where the data
 /// begin at a multiple of 64 bytes; [`PackedB::pack`] allocates so.
 #[derive(Clone, Debug)]
-pub struct PackedB<'a> {
+pub struct PackedB<'a, W = f32> {
     k: usize,
     n: usize,
-    data: Storage<'a>,
+    data: Storage<'a, W>,
 }
 
 #[derive(Clone, Debug)]
-enum Storage<'a> {
-    Borrowed(&'a [f32]),
+enum Storage<'a, W> {
+    Borrowed(&'a [W]),
     #[cfg(feature = "alloc")]
-    Owned(Vec<Line>),
+    Owned {
+        lines: Vec<Line>,
+        len: usize,
+    },
 }
 
-/// A row of a panel, on a cache line of its own.
+/// A cache line of elements.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line([f32; PANEL]);
+struct Line([u8; 64]);
 
-impl<'a> PackedB<'a> {
-    /// Floats of a packed `[k, n]` operand.
+impl PackedB<'_> {
+    /// Elements of a packed `[k, n]` operand of any type.
     ///
     /// # Errors
     /// [`GemmError::TooLarge`] where the length does not fit `usize`.
@@ -50,26 +54,28 @@ impl<'a> PackedB<'a> {
             None => Err(GemmError::TooLarge),
         }
     }
+}
 
+impl<'a, W: Weight> PackedB<'a, W> {
     /// Data packed before, of a `[k, n]` operand. What stands in the filling of the last panel does not matter.
     ///
     /// # Errors
     /// [`GemmError::PackedLength`] where the length is not [`PackedB::packed_len`].
-    pub const fn from_slice(k: usize, n: usize, data: &'a [f32]) -> Result<Self, GemmError> {
-        match Self::packed_len(k, n) {
+    pub const fn from_slice(k: usize, n: usize, data: &'a [W]) -> Result<Self, GemmError> {
+        match PackedB::packed_len(k, n) {
             Ok(needed) if needed == data.len() => Ok(PackedB { k, n, data: Storage::Borrowed(data) }),
             Ok(needed) => Err(GemmError::PackedLength { needed, found: data.len() }),
             Err(error) => Err(error),
         }
     }
 
-    /// Packs `b`, of any strides, into memory of the caller, of which it takes the first [`PackedB::packed_len`] floats.
+    /// Packs `b`, of any strides, into memory of the caller, of which it takes the first [`PackedB::packed_len`] elements.
     ///
     /// # Errors
     /// [`GemmError::PackedLength`] where there are fewer.
-    pub fn pack_into(b: MatrixRef<'_, f32>, into: &'a mut [f32]) -> Result<Self, GemmError> {
+    pub fn pack_into(b: MatrixRef<'_, W>, into: &'a mut [W]) -> Result<Self, GemmError> {
         let (k, n) = (b.rows(), b.cols());
-        let needed = Self::packed_len(k, n)?;
+        let needed = PackedB::packed_len(k, n)?;
         let found = into.len();
         let into = into.get_mut(..needed).ok_or(GemmError::PackedLength { needed, found })?;
         Isa::best().dispatch(PackMatrix { b, into });
@@ -82,33 +88,36 @@ impl<'a> PackedB<'a> {
         (self.k, self.n)
     }
 
-    /// The packed floats, as [`PackedB::from_slice`] takes them.
+    /// The packed elements, as [`PackedB::from_slice`] takes them.
     #[must_use]
-    pub fn as_slice(&self) -> &[f32] {
+    pub fn as_slice(&self) -> &[W] {
         match &self.data {
             Storage::Borrowed(data) => data,
             #[cfg(feature = "alloc")]
-            // SAFETY: a `Line` is exactly `PANEL` floats without padding (64 bytes, aligned to 64).
-            Storage::Owned(lines) => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * PANEL) },
+            // SAFETY: the lines are initialised memory for at least `len` elements, which are plain bytes; 64 is a multiple of
+            // their alignment.
+            Storage::Owned { lines, len } => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), *len) },
         }
     }
 }
 
 #[cfg(feature = "alloc")]
-impl PackedB<'static> {
+impl<W: Weight> PackedB<'static, W> {
     /// Packs `b`, of any strides, into memory of its own. For PyTorch weights `[out, in]` give the transposed view.
     ///
     /// # Errors
     /// [`GemmError::TooLarge`] and [`GemmError::OutOfMemory`].
-    pub fn pack(b: MatrixRef<'_, f32>) -> Result<Self, GemmError> {
+    pub fn pack(b: MatrixRef<'_, W>) -> Result<Self, GemmError> {
         let (k, n) = (b.rows(), b.cols());
-        let floats = Self::packed_len(k, n)?;
+        let len = PackedB::packed_len(k, n)?;
+        let count = len.checked_mul(size_of::<W>()).ok_or(GemmError::TooLarge)?.div_ceil(size_of::<Line>());
         let mut lines = Vec::new();
-        lines.try_reserve_exact(floats / PANEL).map_err(|_| GemmError::OutOfMemory { floats })?;
-        lines.resize(floats / PANEL, Line([0.0; PANEL]));
-        // SAFETY: a `Line` is exactly `PANEL` floats without padding (64 bytes, aligned to 64).
-        let into = unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), floats) };
+        lines.try_reserve_exact(count).map_err(|_| GemmError::OutOfMemory { elements: len })?;
+        lines.resize(count, Line([0; 64]));
+        // SAFETY: the lines are initialised memory for at least `len` elements, which are plain bytes; 64 is a multiple of
+        // their alignment.
+        let into = unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) };
         Isa::best().dispatch(PackMatrix { b, into });
-        Ok(PackedB { k, n, data: Storage::Owned(lines) })
+        Ok(PackedB { k, n, data: Storage::Owned { lines, len } })
     }
 }

@@ -1,17 +1,17 @@
 //! The product against its reference, to the bit, on every level.
 
-use kernform_gemm::{Activation, Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len, reference};
+use kernform_gemm::{Activation, Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len, reference};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
-use kernform_tensor::{MatrixMut, MatrixRef};
-use kernform_testkit::{assert_same_bits, isa_tests};
+use kernform_tensor::{MatrixMut, MatrixRef, bf16, f16};
+use kernform_testkit::{assert_same_bits, isa_tests, up_to};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 /// A matrix in a layout of its own: row-major, column-major, with gaps in either direction.
 #[derive(Clone, Debug)]
-struct Stored {
-    data: Vec<f32>,
+struct Stored<T = f32> {
+    data: Vec<T>,
     rows: usize,
     cols: usize,
     row_stride: usize,
@@ -30,18 +30,22 @@ fn placement() -> impl Strategy<Value = Placement> {
         .prop_map(|(transposed, gap, step)| Placement { transposed, gap, step })
 }
 
-impl Stored {
-    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> f32) -> Stored {
+impl<T: Copy> Stored<T> {
+    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> T) -> Stored<T> {
         let (outer, inner) = if at.transposed { (cols, rows) } else { (rows, cols) };
         let outer_stride = inner * at.step + at.gap;
         let (row_stride, col_stride) = if at.transposed { (at.step, outer_stride) } else { (outer_stride, at.step) };
         let data = (0..outer * outer_stride).map(|_| value()).collect();
         Stored { data, rows, cols, row_stride, col_stride }
     }
-    fn view(&self) -> MatrixRef<'_, f32> {
+    fn map<U>(&self, to: impl Fn(T) -> U) -> Stored<U> {
+        let Stored { rows, cols, row_stride, col_stride, .. } = *self;
+        Stored { data: self.data.iter().map(|x| to(*x)).collect(), rows, cols, row_stride, col_stride }
+    }
+    fn view(&self) -> MatrixRef<'_, T> {
         MatrixRef::with_strides(&self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
     }
-    fn view_mut(&mut self) -> MatrixMut<'_, f32> {
+    fn view_mut(&mut self) -> MatrixMut<'_, T> {
         MatrixMut::with_strides(&mut self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
     }
 }
@@ -127,11 +131,13 @@ fn values(seed: u64, hostile: bool) -> impl FnMut() -> f32 {
     }
 }
 
-fn check(isa: Isa, case: &Case) {
+/// The product of weights that are `narrow`ed values equals the reference product of the same weights, widened.
+fn check<W: Weight>(isa: Isa, case: &Case, narrow: impl Fn(f32) -> W) {
     let Case { m, n, k, .. } = *case;
     let mut value = values(case.seed, case.hostile);
     let a = Stored::new(m, k, case.a, &mut value);
-    let b = Stored::new(k, n, case.b, &mut value);
+    let weights = Stored::new(k, n, case.b, || narrow(value()));
+    let b = weights.map(|x| x.to_f32());
     let bias: Option<Vec<f32>> = case.bias.then(|| (0..n).map(|_| value()).collect());
     let residual = case.residual.map(|at| Stored::new(m, n, at, &mut value));
     let c = Stored::new(m, n, case.c, &mut value);
@@ -151,8 +157,8 @@ fn check(isa: Isa, case: &Case) {
 
     let mut epilogue = Epilogue::bias(bias.as_deref()).with_activation(case.activation);
     epilogue.residual = residual;
-    let packed = PackedB::pack(b.view()).unwrap();
-    for operand in [Operand::Packed(&packed), Operand::Strided(b.view())] {
+    let packed = PackedB::pack(weights.view()).unwrap();
+    for operand in [Operand::Packed(&packed), Operand::Strided(weights.view())] {
         let mut actual = c.clone();
         let len = gemm_scratch_len(case.threads, m, n, k, Layout::of(&a.view()), operand.layout());
         let mut scratch = vec![f32::NAN; len];
@@ -166,9 +172,11 @@ fn check(isa: Isa, case: &Case) {
 }
 
 fn equals_reference(isa: Isa) {
-    TestRunner::new(Config { cases: 150, ..Config::default() })
+    TestRunner::new(up_to(150))
         .run(&case(), |case| {
-            check(isa, &case);
+            check(isa, &case, |x| x);
+            check(isa, &case, f16::from_f32);
+            check(isa, &case, bf16::from_f32);
             Ok(())
         })
         .unwrap();
@@ -182,7 +190,10 @@ fn equals_reference_across_blocks(isa: Isa) {
         for (a, b, threads) in [(plain, plain, 1), (transposed, transposed, 2), (plain, transposed, 3)] {
             let (c, residual) = (plain, Some(plain));
             let (activation, seed) = (Activation::Relu, (m * n + k) as u64);
-            check(isa, &Case { m, n, k, a, b, c, residual, bias: true, activation, threads, seed, hostile: false });
+            let case = Case { m, n, k, a, b, c, residual, bias: true, activation, threads, seed, hostile: false };
+            check(isa, &case, |x| x);
+            check(isa, &case, f16::from_f32);
+            check(isa, &case, bf16::from_f32);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The elementwise functions on slices.
 
-use kernform_simd::{Isa, Kernel, Simd};
+use kernform_simd::{Isa, Kernel, Pair, Simd};
 
 use crate::{Activation, ShapeError, vector};
 
@@ -17,12 +17,15 @@ impl<F: Function> Kernel for Map<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Map(f, x, out) = self;
-        let (x, x_tail) = x.split_at(x.len() - x.len() % S::LANES);
-        let (out, out_tail) = out.split_at_mut(x.len());
-        for (x, out) in x.chunks_exact(S::LANES).zip(out.chunks_exact_mut(S::LANES)) {
-            s.store(f.apply(s, s.load(x)), out);
+        // Pairs give the core two chains of operations at once.
+        let pair = Pair(s);
+        let (mut xs, mut outs) = (x.chunks_exact(2 * S::LANES), out.chunks_exact_mut(2 * S::LANES));
+        for (x, out) in (&mut xs).zip(&mut outs) {
+            pair.store(f.apply(pair, pair.load(x)), out);
         }
-        s.store_partial(f.apply(s, s.load_or(x_tail, 0.0)), out_tail);
+        for (x, out) in xs.remainder().chunks(S::LANES).zip(outs.into_remainder().chunks_mut(S::LANES)) {
+            s.store_partial(f.apply(s, s.load_or(x, 0.0)), out);
+        }
     }
 }
 
@@ -34,12 +37,14 @@ impl<F: Function> Kernel for MapInPlace<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let MapInPlace(f, x) = self;
-        let mut vectors = x.chunks_exact_mut(S::LANES);
-        for x in &mut vectors {
-            s.store(f.apply(s, s.load(x)), x);
+        let pair = Pair(s);
+        let mut pairs = x.chunks_exact_mut(2 * S::LANES);
+        for x in &mut pairs {
+            pair.store(f.apply(pair, pair.load(x)), x);
         }
-        let tail = vectors.into_remainder();
-        s.store_partial(f.apply(s, s.load_or(tail, 0.0)), tail);
+        for x in pairs.into_remainder().chunks_mut(S::LANES) {
+            s.store_partial(f.apply(s, s.load_or(x, 0.0)), x);
+        }
     }
 }
 

@@ -1,9 +1,20 @@
 //! Softmax and its relatives, and the reductions, on slices.
 
-use kernform_simd::{Isa, Kernel, REDUCTION_LANES, Simd};
+use kernform_simd::{Isa, Kernel, Pair, REDUCTION_LANES, Simd};
 
-use crate::vector::{exp_nonpositive, log, map_in_place};
+use crate::vector::{exp_nonpositive, log, map, map_in_place};
 use crate::{Rows, ShapeError, vector};
+
+/// The most rows in a group: each step is done for the whole group, so that the core has the next row's work to do while
+/// it waits for a row's maximum or sum. The bits are those of the rows one by one.
+const GROUP: usize = 4;
+/// The most elements in a group of more than one row: they and their results are half of a first-level cache of 32 KiB.
+const GROUP_ELEMENTS: usize = 2048;
+
+/// The number of rows in a group.
+fn group_of(width: usize) -> usize {
+    (GROUP_ELEMENTS / width.max(1)).clamp(1, GROUP)
+}
 
 /// What is subtracted before the exponential: the largest element, or 0 where that is -infinity, so that -infinity minus
 /// it is -infinity and not NaN.
@@ -13,31 +24,30 @@ fn shift_of<S: Simd>(s: S, row: &[f32]) -> f32 {
     if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 
-/// `e^(x - shift)` for each `x` of `source`, or of `row` itself where there is none, and their sum.
-///
-/// A source is copied block by block here, because copying it as a whole can cost more than all the rest.
+/// `e^(x - shift)` for each `x` of `source`, or of `row` itself where there is none, to `row`, and their sum.
 #[inline(always)]
 fn exponentials<S: Simd>(s: S, source: Option<&[f32]>, row: &mut [f32], shift: f32) -> f32 {
-    let mut sources = source.unwrap_or_default().chunks(REDUCTION_LANES);
     let shift = s.splat(shift);
     let mut lanes = s.lanes(0.0);
-    let mut blocks = row.chunks_exact_mut(REDUCTION_LANES);
-    for block in &mut blocks {
-        if let Some(source) = sources.next() {
-            block.copy_from_slice(source);
-        }
-        for (lane, x) in lanes.as_mut().iter_mut().zip(block.chunks_exact_mut(S::LANES)) {
-            let e = exp_nonpositive(s, s.sub(s.load(x), shift));
-            s.store(e, x);
+    let (blocks, tail) = row.as_chunks_mut::<REDUCTION_LANES>();
+    let (sources, source_tail) = match source {
+        Some(source) => source.as_chunks::<REDUCTION_LANES>(),
+        None => (&[] as &[_], &[] as &[_]),
+    };
+    let mut sources = sources.iter();
+    for block in blocks {
+        let source = sources.next();
+        for (i, lane) in lanes.as_mut().iter_mut().enumerate() {
+            let at = i * S::LANES;
+            let x = s.load(&source.unwrap_or(block)[at..]);
+            let e = exp_nonpositive(s, s.sub(x, shift));
+            s.store(e, &mut block[at..]);
             *lane = s.add(*lane, e);
         }
     }
-    let tail = blocks.into_remainder();
-    if let Some(source) = sources.next() {
-        tail.copy_from_slice(source);
-    }
+    let mut sources = source_tail.chunks(S::LANES);
     for (lane, x) in lanes.as_mut().iter_mut().zip(tail.chunks_mut(S::LANES)) {
-        let e = exp_nonpositive(s, s.sub(s.load_or(x, f32::NEG_INFINITY), shift));
+        let e = exp_nonpositive(s, s.sub(s.load_or(sources.next().unwrap_or(x), f32::NEG_INFINITY), shift));
         s.store_partial(e, x);
         *lane = s.add(*lane, e);
     }
@@ -49,67 +59,115 @@ fn exponentials<S: Simd>(s: S, source: Option<&[f32]>, row: &mut [f32], shift: f
 fn sum_of_exponentials<S: Simd>(s: S, row: &[f32], shift: f32) -> f32 {
     let shift = s.splat(shift);
     let mut lanes = s.lanes(0.0);
-    let mut blocks = row.chunks_exact(REDUCTION_LANES);
-    for block in &mut blocks {
+    let (blocks, tail) = row.as_chunks::<REDUCTION_LANES>();
+    for block in blocks {
         for (lane, x) in lanes.as_mut().iter_mut().zip(block.chunks_exact(S::LANES)) {
             *lane = s.add(*lane, exp_nonpositive(s, s.sub(s.load(x), shift)));
         }
     }
-    for (lane, x) in lanes.as_mut().iter_mut().zip(blocks.remainder().chunks(S::LANES)) {
+    for (lane, x) in lanes.as_mut().iter_mut().zip(tail.chunks(S::LANES)) {
         *lane = s.add(*lane, exp_nonpositive(s, s.sub(s.load_or(x, f32::NEG_INFINITY), shift)));
     }
     s.fold(lanes, |a, b| s.add(a, b))
 }
 
+/// The logarithm of one number.
 #[inline(always)]
-fn softmax_row<S: Simd>(s: S, source: Option<&[f32]>, row: &mut [f32]) {
-    let shift = shift_of(s, source.unwrap_or(row));
-    let sum = exponentials(s, source, row, shift);
-    let scale = s.splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
-    map_in_place(s, row, |e| s.mul(e, scale));
+fn log_of<S: Simd>(s: S, x: f32) -> f32 {
+    s.fold_vector(log(s, s.splat(x)), |a, _| a)
 }
 
-/// The shift and the logarithm of the sum of the shifted exponentials.
-#[inline(always)]
-fn shift_and_log<S: Simd>(s: S, row: &[f32]) -> (f32, f32) {
-    let shift = shift_of(s, row);
-    let sum = sum_of_exponentials(s, row, shift);
-    (shift, s.fold_vector(log(s, s.splat(sum)), |a, _| a))
+/// What is done to each row: to `out`, from a source with rows of its own or, where there is none, in place.
+struct OfRows<'a> {
+    source: Option<(&'a [f32], Rows)>,
+    out: &'a mut [f32],
+    rows: Rows,
 }
 
-#[inline(always)]
-fn log_softmax_row<S: Simd>(s: S, row: &mut [f32]) {
-    let (shift, log) = shift_and_log(s, row);
-    let log = s.splat(if log == f32::NEG_INFINITY { 0.0 } else { log });
-    map_in_place(s, row, |x| s.sub(s.sub(x, s.splat(shift)), log));
+impl OfRows<'_> {
+    #[inline(always)]
+    fn source(&self, i: usize) -> Option<&[f32]> {
+        self.source.map(|(x, rows)| &x[rows.start(i)..][..rows.width])
+    }
+
+    /// Row `i` before anything is written to it.
+    #[inline(always)]
+    fn input(&self, i: usize) -> &[f32] {
+        self.source(i).unwrap_or(&self.out[self.rows.start(i)..][..self.rows.width])
+    }
+
+    /// Where row `i` comes from, if from elsewhere, and where it goes.
+    #[inline(always)]
+    fn both(&mut self, i: usize) -> (Option<&[f32]>, &mut [f32]) {
+        let source = self.source.map(|(x, rows)| &x[rows.start(i)..][..rows.width]);
+        (source, &mut self.out[self.rows.start(i)..][..self.rows.width])
+    }
 }
 
-/// The source with its rows, or none for in place, then the results.
-struct Softmax<'a>(Option<(&'a [f32], Rows)>, &'a mut [f32], Rows);
+struct Softmax<'a>(OfRows<'a>);
 
 impl Kernel for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Softmax(source, out, rows) = self;
-        for i in 0..rows.count {
-            let source = source.map(|(x, rows)| &x[rows.start(i)..][..rows.width]);
-            softmax_row(s, source, &mut out[rows.start(i)..][..rows.width]);
+        let Softmax(mut all) = self;
+        let Rows { count, width, .. } = all.rows;
+        let group = group_of(width);
+        let mut first = 0;
+        while first < count {
+            let rows = first..count.min(first + group);
+            let (mut shifts, mut scales) = ([0.0; GROUP], [0.0; GROUP]);
+            for (i, shift) in rows.clone().zip(&mut shifts) {
+                *shift = shift_of(s, all.input(i));
+            }
+            for ((i, shift), scale) in rows.clone().zip(shifts).zip(&mut scales) {
+                let (source, row) = all.both(i);
+                let sum = exponentials(Pair(s), source, row, shift);
+                *scale = if sum == 0.0 { 0.0 } else { 1.0 / sum };
+            }
+            for (i, scale) in rows.zip(scales) {
+                let scale = s.splat(scale);
+                map_in_place(s, all.both(i).1, |e| s.mul(e, scale));
+            }
+            first += group;
         }
     }
 }
 
-struct LogSoftmax<'a>(&'a mut [f32], Rows);
+struct LogSoftmax<'a>(OfRows<'a>);
 
 impl Kernel for LogSoftmax<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let LogSoftmax(x, rows) = self;
-        for i in 0..rows.count {
-            log_softmax_row(s, &mut x[rows.start(i)..][..rows.width]);
+        let LogSoftmax(mut all) = self;
+        let Rows { count, width, .. } = all.rows;
+        let group = group_of(width);
+        let mut first = 0;
+        while first < count {
+            let rows = first..count.min(first + group);
+            let (mut shifts, mut logs) = ([0.0; GROUP], [0.0; GROUP]);
+            for (i, shift) in rows.clone().zip(&mut shifts) {
+                *shift = shift_of(s, all.input(i));
+            }
+            for ((i, shift), log) in rows.clone().zip(shifts).zip(&mut logs) {
+                *log = sum_of_exponentials(Pair(s), all.input(i), shift);
+            }
+            for log in logs.iter_mut().take(rows.len()) {
+                let log_of_sum = log_of(s, *log);
+                *log = if log_of_sum == f32::NEG_INFINITY { 0.0 } else { log_of_sum };
+            }
+            for ((i, shift), log) in rows.zip(shifts).zip(logs) {
+                let (shift, log) = (s.splat(shift), s.splat(log));
+                let shifted = |x| s.sub(s.sub(x, shift), log);
+                match all.both(i) {
+                    (Some(source), row) => map(s, source, row, shifted),
+                    (None, row) => map_in_place(s, row, shifted),
+                }
+            }
+            first += group;
         }
     }
 }
@@ -124,8 +182,8 @@ impl Kernel for LogSumExp<'_> {
         let LogSumExp(x, rows, out) = self;
         for (i, out) in out.iter_mut().enumerate() {
             let row = if rows.width == 0 { &[] } else { &x[rows.start(i)..][..rows.width] };
-            let (shift, log) = shift_and_log(s, row);
-            *out = shift + log;
+            let shift = shift_of(s, row);
+            *out = shift + log_of(s, sum_of_exponentials(Pair(s), row, shift));
         }
     }
 }
@@ -142,7 +200,7 @@ impl Kernel for LogSumExp<'_> {
 pub fn softmax_in_place(isa: Isa, x: &mut [f32], rows: Rows) -> Result<(), ShapeError> {
     rows.check("x", x.len())?;
     if rows.width > 0 {
-        isa.dispatch(Softmax(None, x, rows));
+        isa.dispatch(Softmax(OfRows { source: None, out: x, rows }));
     }
     Ok(())
 }
@@ -154,7 +212,7 @@ pub fn softmax_in_place(isa: Isa, x: &mut [f32], rows: Rows) -> Result<(), Shape
 pub fn softmax(isa: Isa, x: &[f32], rows: Rows, out: &mut [f32]) -> Result<(), ShapeError> {
     let dense = check_dense(x, rows, out)?;
     if rows.width > 0 {
-        isa.dispatch(Softmax(Some((x, rows)), out, dense));
+        isa.dispatch(Softmax(OfRows { source: Some((x, rows)), out, rows: dense }));
     }
     Ok(())
 }
@@ -169,7 +227,7 @@ pub fn softmax(isa: Isa, x: &[f32], rows: Rows, out: &mut [f32]) -> Result<(), S
 pub fn log_softmax_in_place(isa: Isa, x: &mut [f32], rows: Rows) -> Result<(), ShapeError> {
     rows.check("x", x.len())?;
     if rows.width > 0 {
-        isa.dispatch(LogSoftmax(x, rows));
+        isa.dispatch(LogSoftmax(OfRows { source: None, out: x, rows }));
     }
     Ok(())
 }
@@ -181,11 +239,9 @@ pub fn log_softmax_in_place(isa: Isa, x: &mut [f32], rows: Rows) -> Result<(), S
 pub fn log_softmax(isa: Isa, x: &[f32], rows: Rows, out: &mut [f32]) -> Result<(), ShapeError> {
     let dense = check_dense(x, rows, out)?;
     if rows.width > 0 {
-        for (i, out) in out.chunks_exact_mut(rows.width).enumerate() {
-            out.copy_from_slice(&x[rows.start(i)..][..rows.width]);
-        }
+        isa.dispatch(LogSoftmax(OfRows { source: Some((x, rows)), out, rows: dense }));
     }
-    log_softmax_in_place(isa, out, dense)
+    Ok(())
 }
 
 /// `log(sum(e^x))` of each row; -infinity for a row that is empty or nothing but -infinity, NaN for a row with NaN or
@@ -250,7 +306,7 @@ pub fn sum(isa: Isa, x: &[f32]) -> f32 {
     isa.dispatch(Sum(x))
 }
 
-/// The largest element of `x`, -infinity for an empty one; a NaN may be passed over.
+/// The largest element of `x`, -infinity for an empty one; NaN is passed over.
 pub fn max(isa: Isa, x: &[f32]) -> f32 {
     isa.dispatch(Max(x))
 }

@@ -9,6 +9,7 @@ use kernform_formats::Json;
 use kernform_math::Activation;
 
 use crate::error::ModelError;
+use crate::layers::Widths;
 
 /// Where the layer normalisations stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +56,40 @@ pub enum Family {
     Bart,
     /// `m2m_100`: pre-norm, fairseq positions.
     M2m100,
+    /// `bert`: an encoder, post-norm, learned positions.
+    Bert,
+    /// `distilbert`: BERT without token types.
+    DistilBert,
+    /// `roberta`: BERT with fairseq positions.
+    Roberta,
+    /// `albert`: BERT with shared layers and projected embeddings.
+    Albert,
+    /// `modernbert`: an encoder, pre-norm, rotary positions, gated.
+    ModernBert,
+    /// `esm`: an encoder of proteins, pre-norm, rotary positions.
+    Esm,
 }
 
 impl Family {
-    /// The `model_type` of every family that can be loaded.
-    pub const NAMES: [&'static str; 3] = ["marian", "bart", "m2m_100"];
+    /// All families.
+    pub const ALL: [Family; 9] = [
+        Family::Marian,
+        Family::Bart,
+        Family::M2m100,
+        Family::Bert,
+        Family::DistilBert,
+        Family::Roberta,
+        Family::Albert,
+        Family::ModernBert,
+        Family::Esm,
+    ];
+
+    /// The families of encoder and decoder.
+    pub const ENCODER_DECODERS: [Family; 3] = [Family::Marian, Family::Bart, Family::M2m100];
+
+    /// The families of encoders.
+    pub const ENCODERS: [Family; 6] =
+        [Family::Bert, Family::DistilBert, Family::Roberta, Family::Albert, Family::ModernBert, Family::Esm];
 
     /// The family's `model_type`.
     pub const fn name(self) -> &'static str {
@@ -67,11 +97,23 @@ impl Family {
             Family::Marian => "marian",
             Family::Bart => "bart",
             Family::M2m100 => "m2m_100",
+            Family::Bert => "bert",
+            Family::DistilBert => "distilbert",
+            Family::Roberta => "roberta",
+            Family::Albert => "albert",
+            Family::ModernBert => "modernbert",
+            Family::Esm => "esm",
         }
     }
 
-    pub(crate) fn from_name(name: &str) -> Option<Family> {
-        [Family::Marian, Family::Bart, Family::M2m100].into_iter().find(|family| family.name() == name)
+    /// Whether models of the family are encoders alone.
+    pub fn is_encoder(self) -> bool {
+        Self::ENCODERS.contains(&self)
+    }
+
+    /// The family of a `model_type`.
+    pub fn from_name(name: &str) -> Option<Family> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
     }
 }
 
@@ -123,7 +165,10 @@ impl EncoderDecoderConfig {
     /// An unknown family, a missing key, a value of the wrong type, or sizes that do not go together.
     pub fn from_json(json: &Json) -> Result<Self, ModelError> {
         let name = json.required_str("model_type")?;
-        let family = Family::from_name(name).ok_or_else(|| ModelError::UnknownFamily { name: name.to_string() })?;
+        let known = &Family::ENCODER_DECODERS;
+        let family = Family::from_name(name)
+            .filter(|family| known.contains(family))
+            .ok_or_else(|| ModelError::UnknownFamily { name: name.to_string(), known })?;
         let stack = |layers, heads, feed_forward| -> Result<_, ModelError> {
             Ok(StackConfig {
                 layers: json.required_usize(layers)?,
@@ -147,15 +192,16 @@ impl EncoderDecoderConfig {
             tied_output: tied,
             max_positions: json.required_usize("max_position_embeddings")?,
             positions: match family {
-                Family::Marian => PositionKind::Sinusoidal,
                 Family::Bart => PositionKind::Learned { offset: 2 },
                 Family::M2m100 => PositionKind::SinusoidalFairseq,
+                _ => PositionKind::Sinusoidal,
             },
             scale_embedding: json.bool_or("scale_embedding", family == Family::M2m100)?,
             norm_embedding: family == Family::Bart,
             norm: if family == Family::M2m100 { NormPlacement::Pre } else { NormPlacement::Post },
             epsilon: 1e-5,
             activation: activation(
+                "activation_function",
                 json.str_or("activation_function", if family == Family::M2m100 { "relu" } else { "gelu" })?,
             )?,
             logits_bias: family != Family::M2m100,
@@ -166,9 +212,10 @@ impl EncoderDecoderConfig {
         Ok(config)
     }
 
-    /// The wider of the two stacks' feed-forward networks.
-    pub(crate) fn inner_width(&self) -> usize {
-        self.encoder.feed_forward.max(self.decoder.feed_forward)
+    /// What a token needs of the activations, in the wider of the two stacks.
+    pub(crate) fn widths(&self) -> Widths {
+        let hidden = self.encoder.feed_forward.max(self.decoder.feed_forward);
+        Widths { stream: self.width, projected: self.width.saturating_mul(3), hidden }
     }
 
     fn check(&self) -> Result<(), ModelError> {
@@ -206,15 +253,16 @@ impl EncoderDecoderConfig {
     }
 }
 
-fn activation(name: &str) -> Result<Activation, ModelError> {
+/// The activation that `key` names.
+pub(crate) fn activation(key: &'static str, name: &str) -> Result<Activation, ModelError> {
     Ok(match name {
         "relu" => Activation::Relu,
-        "gelu" => Activation::GeluErf,
-        "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+        "gelu" | "gelu_python" => Activation::GeluErf,
+        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
         "silu" | "swish" => Activation::Silu,
         _ => {
             let problem = format!("{name:?} is not known; gelu, gelu_new, gelu_pytorch_tanh, relu, silu and swish are");
-            return Err(ModelError::Config { key: "activation_function", problem });
+            return Err(ModelError::Config { key, problem });
         }
     })
 }

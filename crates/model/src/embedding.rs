@@ -3,54 +3,57 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use kernform_attention::embed_at;
 use kernform_attention::positions::{SinusoidalLayout, sinusoidal};
+use kernform_attention::{Segment, embed, embed_at};
 use kernform_simd::Isa;
 
-use crate::config::{EncoderDecoderConfig, PositionKind};
 use crate::error::ModelError;
 use crate::norm::LayerNorm;
-use crate::weights::Weights;
 
-/// A table of tokens, a table of positions, and what is done to their sum.
+/// A table of tokens, tables of positions and of token types, and what is done to their sum.
 pub(crate) struct Embedding {
-    width: usize,
+    pub(crate) width: usize,
     /// `[vocabulary, width]`.
-    table: Vec<f32>,
-    scale: f32,
-    /// `[rows, width]`.
-    positions: Vec<f32>,
-    numbering: Numbering,
-    norm: Option<LayerNorm>,
+    pub(crate) table: Vec<f32>,
+    /// What the rows of the table are multiplied by.
+    pub(crate) scale: f32,
+    /// `[rows, width]`; empty where positions enter elsewhere.
+    pub(crate) positions: Vec<f32>,
+    pub(crate) numbering: Numbering,
+    /// `[types, width]`; empty where there are none.
+    pub(crate) types: Vec<f32>,
+    pub(crate) token_dropout: Option<TokenDropout>,
+    pub(crate) norm: Option<LayerNorm>,
 }
 
 /// Which row of the position table a token gets.
 #[derive(Clone, Copy)]
-enum Numbering {
+pub(crate) enum Numbering {
     /// The `n`th token of a sequence the row `n + offset`.
     Index { offset: usize },
-    /// fairseq's: padding tokens the row `padding`, which is 0, and the `n`th of the others, counted from 1, the row
-    /// `n + padding`.
+    /// fairseq's: padding tokens the row `padding`, and the `n`th of the others, counted from 1, the row `n + padding`.
     Fairseq { padding: u32 },
 }
 
+/// The scaling of ESM: masked tokens are 0, and the rest is multiplied by what training dropped over what is masked here.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenDropout {
+    pub(crate) mask_token: u32,
+}
+
+/// The share of tokens that training masked and did not replace: 15 % times 80 %.
+const MASKED_IN_TRAINING: f64 = 0.15 * 0.8;
+
 impl Embedding {
-    pub(crate) fn load(
-        weights: &Weights<'_>,
-        prefix: &str,
-        config: &EncoderDecoderConfig,
-        vocab_size: usize,
-    ) -> Result<Self, ModelError> {
-        let width = config.width;
-        let (positions, numbering) = positions(weights, prefix, config)?;
-        let norm = config.norm_embedding.then(|| weights.norm(prefix, "layernorm_embedding", config)).transpose()?;
-        let scale = if config.scale_embedding { libm::sqrt(width as f64) as f32 } else { 1.0 };
-        let table = weights.embedding(prefix, config, vocab_size)?;
-        Ok(Self { width, table, scale, positions, numbering, norm })
+    /// A table of tokens alone.
+    pub(crate) fn new(table: Vec<f32>, width: usize) -> Self {
+        let numbering = Numbering::Index { offset: 0 };
+        let (positions, types) = (Vec::new(), Vec::new());
+        Self { width, table, scale: 1.0, positions, numbering, types, token_dropout: None, norm: None }
     }
 
     pub(crate) fn memory(&self) -> usize {
-        (self.table.len() + self.positions.len()) * size_of::<f32>()
+        (self.table.len() + self.positions.len() + self.types.len()) * size_of::<f32>()
     }
 
     /// That all tokens are of the vocabulary.
@@ -62,42 +65,40 @@ impl Embedding {
         }
     }
 
-    /// Embeds whole sequences of `len` tokens each, from their first position on. `scratch` has as many elements as `out`,
-    /// `places` is room for as many numbers as there are ids.
+    /// Appends the rows that the tokens of one whole sequence get to `places`.
+    fn number(&self, ids: &[u32], places: &mut Vec<usize>) {
+        match self.numbering {
+            Numbering::Index { offset } => places.extend(offset..offset + ids.len()),
+            Numbering::Fairseq { padding } => {
+                let mut counted = 0;
+                places.extend(ids.iter().map(|id| {
+                    counted += usize::from(*id != padding);
+                    padding as usize + if *id == padding { 0 } else { counted }
+                }));
+            }
+        }
+    }
+
+    /// Embeds whole sequences of `len` tokens each, from their first position on. `places` is room for as many numbers as
+    /// there are ids.
     pub(crate) fn sequences(
         &self,
         isa: Isa,
         ids: &[u32],
         len: usize,
         places: &mut Vec<usize>,
-        scratch: &mut [f32],
         out: &mut [f32],
     ) -> Result<(), ModelError> {
         places.clear();
         for sequence in ids.chunks(len.max(1)) {
-            match self.numbering {
-                Numbering::Index { offset } => places.extend(offset..offset + sequence.len()),
-                Numbering::Fairseq { padding } => {
-                    let mut counted = 0;
-                    places.extend(sequence.iter().map(|id| {
-                        counted += usize::from(*id != padding);
-                        padding as usize + if *id == padding { 0 } else { counted }
-                    }));
-                }
-            }
+            self.number(sequence, places);
         }
-        self.place(isa, ids, places, scratch, out)
+        self.place(isa, ids, places, out)?;
+        self.normalise(isa, out)
     }
 
     /// Embeds one token of each of several sequences, which stands behind `places[i]` others; `places` is used up.
-    pub(crate) fn steps(
-        &self,
-        isa: Isa,
-        ids: &[u32],
-        places: &mut [usize],
-        scratch: &mut [f32],
-        out: &mut [f32],
-    ) -> Result<(), ModelError> {
+    pub(crate) fn steps(&self, isa: Isa, ids: &[u32], places: &mut [usize], out: &mut [f32]) -> Result<(), ModelError> {
         for (place, id) in places.iter_mut().zip(ids) {
             *place = match self.numbering {
                 Numbering::Index { offset } => *place + offset,
@@ -105,63 +106,117 @@ impl Embedding {
                 Numbering::Fairseq { padding } => padding as usize + if *id == padding { 0 } else { *place + 1 },
             };
         }
-        self.place(isa, ids, places, scratch, out)
+        self.place(isa, ids, places, out)?;
+        self.normalise(isa, out)
     }
 
-    fn place(
+    /// Embeds sequences one after the other, with their token types (0 where there are none given). `present` says which
+    /// tokens are no padding, where there is any.
+    pub(crate) fn segments(
         &self,
         isa: Isa,
         ids: &[u32],
-        places: &[usize],
-        scratch: &mut [f32],
+        types: Option<&[u32]>,
+        segments: &[Segment],
+        present: Option<&[bool]>,
+        places: &mut Vec<usize>,
         out: &mut [f32],
     ) -> Result<(), ModelError> {
-        self.check(ids)?;
-        let rows = self.positions.len() / self.width;
-        if let Some(place) = places.iter().find(|place| **place >= rows) {
-            return Err(ModelError::TooLong { tokens: place + 1, limit: rows });
+        places.clear();
+        for segment in segments {
+            self.number(&ids[segment.query.clone()], places);
         }
-        let sum = if self.norm.is_some() { &mut scratch[..out.len()] } else { &mut *out };
-        embed_at(isa, &self.table, self.width, ids, self.scale, &self.positions, places, 0, sum)?;
-        match &self.norm {
-            Some(norm) => norm.apply(isa, &scratch[..out.len()], out),
+        match self.token_dropout {
+            None => self.place(isa, ids, places, out)?,
+            Some(dropout) => {
+                self.check(ids)?;
+                embed(isa, &self.table, self.width, ids, self.scale, out)?;
+                for segment in segments {
+                    let tokens = segment.query.clone();
+                    let present = present.map(|present| &present[tokens.clone()]);
+                    let rows = &mut out[tokens.start * self.width..tokens.end * self.width];
+                    dropout.apply(&ids[tokens], present, self.width, rows);
+                }
+                if !self.positions.is_empty() {
+                    self.check_places(places)?;
+                    add_rows(isa, &self.positions, self.width, places.iter().copied(), out)?;
+                }
+            }
+        }
+        if !self.types.is_empty() {
+            let count = self.types.len() / self.width;
+            if let Some(token_type) = types.and_then(|types| types.iter().find(|id| **id as usize >= count)) {
+                return Err(ModelError::TokenType { token_type: *token_type, types: count });
+            }
+            let types = (0..ids.len()).map(|i| types.map_or(0, |types| types[i] as usize));
+            add_rows(isa, &self.types, self.width, types, out)?;
+        }
+        self.normalise(isa, out)
+    }
+
+    fn normalise(&self, isa: Isa, out: &mut [f32]) -> Result<(), ModelError> {
+        self.norm.as_ref().map_or(Ok(()), |norm| norm.apply_in_place(isa, out))
+    }
+
+    fn check_places(&self, places: &[usize]) -> Result<(), ModelError> {
+        let rows = self.positions.len() / self.width;
+        match places.iter().find(|place| **place >= rows) {
+            Some(place) => Err(ModelError::TooLong { tokens: place + 1, limit: rows }),
             None => Ok(()),
+        }
+    }
+
+    /// Tokens and positions, summed.
+    fn place(&self, isa: Isa, ids: &[u32], places: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
+        self.check(ids)?;
+        if self.positions.is_empty() {
+            return Ok(embed(isa, &self.table, self.width, ids, self.scale, out)?);
+        }
+        self.check_places(places)?;
+        Ok(embed_at(isa, &self.table, self.width, ids, self.scale, &self.positions, places, 0, out)?)
+    }
+}
+
+impl TokenDropout {
+    /// Scales the rows of one sequence.
+    fn apply(self, ids: &[u32], present: Option<&[bool]>, width: usize, rows: &mut [f32]) {
+        let masked = ids.iter().filter(|id| **id == self.mask_token).count();
+        let tokens = present.map_or(ids.len(), |present| present.iter().filter(|is_there| **is_there).count());
+        let kept = 1.0 - masked as f32 / tokens as f32;
+        for (id, row) in ids.iter().zip(rows.chunks_exact_mut(width)) {
+            for x in row {
+                *x = if *id == self.mask_token { 0.0 } else { *x * (1.0 - MASKED_IN_TRAINING) as f32 / kept };
+            }
         }
     }
 }
 
-/// The table of positions and how its rows are numbered.
-fn positions(
-    weights: &Weights<'_>,
-    prefix: &str,
-    config: &EncoderDecoderConfig,
-) -> Result<(Vec<f32>, Numbering), ModelError> {
-    let (width, count) = (config.width, config.max_positions);
-    let table = |layout, rows: usize| {
-        let mut table = alloc::vec![0.0; table_len(rows, width)?];
-        sinusoidal(layout, width, 0, &mut table)?;
-        Ok::<_, ModelError>(table)
-    };
-    match config.positions {
-        PositionKind::Sinusoidal => Ok((table(SinusoidalLayout::Halves, count)?, Numbering::Index { offset: 0 })),
-        PositionKind::SinusoidalFairseq => {
-            let padding = config.pad_token_id.unwrap_or(1);
-            let first = padding as usize + 1;
-            let layout = SinusoidalLayout::Fairseq { padding: Some(padding as usize) };
-            Ok((table(layout, crate::weights::sum(count, first)?)?, Numbering::Fairseq { padding }))
-        }
-        PositionKind::Learned { offset } => {
-            let rows = crate::weights::sum(count, offset)?;
-            let name = format!("{prefix}.embed_positions.weight");
-            Ok((weights.tensor(&name, &[rows, width])?, Numbering::Index { offset }))
-        }
+/// Adds the rows of `table` that `places` names to the rows of `out`; all of them are there.
+fn add_rows(
+    isa: Isa,
+    table: &[f32],
+    width: usize,
+    places: impl Iterator<Item = usize>,
+    out: &mut [f32],
+) -> Result<(), ModelError> {
+    for (place, row) in places.zip(out.chunks_exact_mut(width)) {
+        kernform_math::add(isa, &table[place * width..][..width], row)?;
     }
+    Ok(())
 }
 
 /// Largest table of computed positions, in elements: no file bounds it as it bounds the learned ones.
 const LARGEST_TABLE: usize = 1 << 26;
 
-fn table_len(rows: usize, width: usize) -> Result<usize, ModelError> {
+/// A table of sinusoidal positions.
+pub(crate) fn sinusoidal_table(layout: SinusoidalLayout, rows: usize, width: usize) -> Result<Vec<f32>, ModelError> {
+    let mut table = alloc::vec![0.0; table_len(rows, width)?];
+    sinusoidal(layout, width, 0, &mut table)?;
+    Ok(table)
+}
+
+/// The elements of a table that no file bounds.
+pub(crate) fn table_len(rows: usize, width: usize) -> Result<usize, ModelError> {
     rows.checked_mul(width).filter(|len| *len <= LARGEST_TABLE).ok_or_else(|| ModelError::Config {
         key: "max_position_embeddings",
         problem: format!(

@@ -16,7 +16,11 @@ pub enum ModelError {
     UnknownFamily {
         /// Its `model_type`.
         name: String,
+        /// The families that can be run here.
+        known: &'static [Family],
     },
+    /// An answer was asked for that only a head gives, and the model has none, or none for that.
+    NoHead,
     /// A value of the configuration cannot be used.
     Config {
         /// The key.
@@ -33,12 +37,26 @@ pub enum ModelError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A multiplier of quantised weights or inputs is no factor that can be used, or not that of the other maps of one input.
+    Multiplier {
+        /// The tensor.
+        tensor: String,
+        /// Its multiplier.
+        value: f32,
+    },
     /// A token id is not in the vocabulary.
     Token {
         /// The id.
         token: u32,
         /// The size of the vocabulary.
         vocab_size: usize,
+    },
+    /// A token type that the model does not have.
+    TokenType {
+        /// The type.
+        token_type: u32,
+        /// How many types there are.
+        types: usize,
     },
     /// A sequence has more tokens than the model has positions, or the plan has room for.
     TooLong {
@@ -96,16 +114,27 @@ impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format(error) => error.fmt(f),
-            Self::UnknownFamily { name } => {
-                write!(f, "model_type {name:?} is not a family that can be run; the families are ")?;
-                f.write_str(&Family::NAMES.join(", "))
+            Self::UnknownFamily { name, known } => {
+                write!(f, "model_type {name:?} is not a family that can be run here; the families are ")?;
+                known.iter().enumerate().try_for_each(|(i, family)| {
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    f.write_str(family.name())
+                })
             }
+            Self::NoHead => f.write_str("the model has no head that could answer this"),
             Self::Config { key, problem } => write!(f, "config.json: {key}: {problem}"),
             Self::TensorShape { name, found, expected } => {
                 write!(f, "tensor {name} has shape {found:?}; the configuration asks for {expected:?}")
             }
+            Self::Multiplier { tensor, value } => write!(
+                f,
+                "tensor {tensor}: its multiplier is {value}; it must be a normal number above 0, the same for maps of one input"
+            ),
             Self::Token { token, vocab_size } => {
                 write!(f, "token id {token} is not in the vocabulary; ids are 0 to {}", vocab_size.saturating_sub(1))
+            }
+            Self::TokenType { token_type, types } => {
+                write!(f, "token type {token_type} is not known; types are 0 to {}", types.saturating_sub(1))
             }
             Self::TooLong { tokens, limit } => {
                 write!(f, "a sequence of {tokens} tokens is too long; the longest is {limit}")

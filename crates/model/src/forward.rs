@@ -125,10 +125,10 @@ impl EncoderDecoder {
     ) -> Result<Vec<f32>, ModelError> {
         let context = self.context(parallel);
         let mut buffer = self.buffer(parallel, shape.sources())?;
-        let mut a = Activations::cut(Arena::aligned(&mut buffer), shape.sources(), &self.config)?;
-        self.encoder.embedding.sequences(self.isa, inputs.input_ids, shape.source_len, &mut Vec::new(), a.y, a.x)?;
+        let mut a = Activations::cut(Arena::aligned(&mut buffer), shape.sources(), self.config.widths())?;
+        self.encoder.embedding.sequences(self.isa, inputs.input_ids, shape.source_len, &mut Vec::new(), a.x)?;
         let segments = shape.segments(shape.source_len, shape.source_len);
-        self.run_encoder(&context, &mut a, &segments, key_mask(inputs))?;
+        self.encoder.stack.run(&context, &mut a, &segments, present(inputs))?;
         Ok(a.x.to_vec())
     }
 
@@ -144,26 +144,20 @@ impl EncoderDecoder {
     ) -> Result<(), ModelError> {
         let context: Context<'_, P> = self.context(parallel);
         let mut buffer = self.buffer(parallel, shape.targets())?;
-        let mut a = Activations::cut(Arena::aligned(&mut buffer), shape.targets(), &self.config)?;
+        let mut a = Activations::cut(Arena::aligned(&mut buffer), shape.targets(), self.config.widths())?;
         let mut projected = alloc::vec![0.0; 2 * states.len()];
-        self.decoder.embedding.sequences(
-            self.isa,
-            inputs.decoder_input_ids,
-            shape.target_len,
-            &mut Vec::new(),
-            a.y,
-            a.x,
-        )?;
+        self.decoder.embedding.sequences(self.isa, inputs.decoder_input_ids, shape.target_len, &mut Vec::new(), a.x)?;
         let own = shape.segments(shape.target_len, shape.target_len);
         let across = shape.segments(shape.target_len, shape.source_len);
         for (i, layer) in self.decoder.layers.iter().enumerate() {
-            layer.attention.forward(&context, &mut a, &own, Mask::CAUSAL)?;
+            layer.attention.forward(&context, &mut a, &own, KeptKeys::All, true)?;
             let cross = &layer.cross;
             cross.project(&context, states, &mut projected, a.scratch)?;
             let (k, v) = cross.keys_and_values(&projected);
             cross.run(&context, &mut a, |q, out, scratch| {
                 see(i, q, k)?;
-                let (heads, scale, mask) = (cross.heads, cross.scale, key_mask(inputs));
+                let (heads, scale) = (cross.heads, cross.scale);
+                let mask = Mask { keys: present(inputs), ..Mask::NONE };
                 Ok(attend(self.isa, parallel, heads, scale, q, k, v, &across, mask, out, scratch)?)
             })?;
             layer.feed_forward.forward(&context, &mut a)?;
@@ -180,6 +174,6 @@ impl EncoderDecoder {
     }
 }
 
-fn key_mask<'i>(inputs: &ForwardInputs<'i>) -> Mask<'i> {
-    Mask { keys: inputs.attention_mask.map_or(KeptKeys::All, KeptKeys::Flags), ..Mask::default() }
+fn present<'i>(inputs: &ForwardInputs<'i>) -> KeptKeys<'i> {
+    inputs.attention_mask.map_or(KeptKeys::All, KeptKeys::Flags)
 }

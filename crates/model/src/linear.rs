@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_scratch_len};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
 use kernform_math::Activation;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
@@ -11,8 +12,19 @@ use crate::layers::Context;
 
 /// `y = x W + b`, weights packed at load.
 pub(crate) struct Linear {
-    weights: PackedB<'static>,
+    weights: Packed,
     bias: Option<Vec<f32>>,
+}
+
+/// The weights of a map, as their product takes them.
+enum Packed {
+    F32(PackedB<'static>),
+    /// Bytes, with the factor of each output and the multiplier by which inputs become bytes.
+    I8 {
+        weights: PackedI8<'static>,
+        scales: Vec<f32>,
+        multiplier: f32,
+    },
 }
 
 /// What a product does on its way out: `activation(x W + b) + residual`.
@@ -41,24 +53,52 @@ impl Linear {
         bias: Option<Vec<f32>>,
     ) -> Result<Self, ModelError> {
         let weights = MatrixRef::new(weights, outputs, inputs)?.transpose();
-        Ok(Self { weights: PackedB::pack(weights)?, bias })
+        Ok(Self { weights: Packed::F32(PackedB::pack(weights)?), bias })
+    }
+
+    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it. Inputs are multiplied by
+    /// `multiplier` and rounded to bytes.
+    pub(crate) fn of_bytes(
+        bytes: &[i8],
+        inputs: usize,
+        scales: Vec<f32>,
+        multiplier: f32,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Self, ModelError> {
+        let bytes = MatrixRef::new(bytes, scales.len(), inputs)?.transpose();
+        Ok(Self { weights: Packed::I8 { weights: PackedI8::pack(bytes)?, scales, multiplier }, bias })
+    }
+
+    fn shape(&self) -> (usize, usize) {
+        match &self.weights {
+            Packed::F32(weights) => weights.shape(),
+            Packed::I8 { weights, .. } => weights.shape(),
+        }
     }
 
     pub(crate) fn inputs(&self) -> usize {
-        self.weights.shape().0
+        self.shape().0
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        self.weights.shape().1
+        self.shape().1
     }
 
     pub(crate) fn memory(&self) -> usize {
-        (self.weights.as_slice().len() + self.bias.as_ref().map_or(0, Vec::len)) * size_of::<f32>()
+        let weights = match &self.weights {
+            Packed::F32(weights) => size_of_val(weights.as_slice()),
+            Packed::I8 { weights, scales, .. } => size_of_val(weights.as_slice()) + size_of_val(scales.as_slice()),
+        };
+        weights + self.bias.as_ref().map_or(0, |bias| size_of_val(bias.as_slice()))
     }
 
-    /// Scratch with which a map of these widths is fastest for as many rows.
-    pub(crate) fn scratch_len(rows: usize, inputs: usize, outputs: usize, threads: usize) -> usize {
-        gemm_scratch_len(threads, rows, outputs, inputs, Layout::RowMajor, Layout::Packed)
+    /// Scratch with which the map is fastest for as many rows.
+    pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
+        let (inputs, outputs) = self.shape();
+        match &self.weights {
+            Packed::F32(_) => gemm_scratch_len(threads, rows, outputs, inputs, Layout::RowMajor, Layout::Packed),
+            Packed::I8 { .. } => gemm_i8_scratch_len(threads, rows, outputs, inputs),
+        }
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`, as many rows as `x` has; `out` may be longer.
@@ -70,13 +110,36 @@ impl Linear {
         extra: Extra<'_>,
         scratch: &mut [f32],
     ) -> Result<(), ModelError> {
-        let (inputs, outputs) = self.weights.shape();
-        let rows = x.len() / inputs;
+        self.apply_strided(context, x, self.inputs(), out, extra, scratch)
+    }
+
+    /// [`Linear::apply`] for rows of `x` that begin every `stride` elements.
+    pub(crate) fn apply_strided<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        x: &[f32],
+        stride: usize,
+        out: &mut [f32],
+        extra: Extra<'_>,
+        scratch: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let (inputs, outputs) = self.shape();
+        let rows = x.len() / stride;
         let mut epilogue = Epilogue::bias(self.bias.as_deref()).with_activation(extra.activation);
         if let Some(residual) = extra.residual {
             epilogue = epilogue.with_residual(MatrixRef::new(residual, rows, outputs)?);
         }
-        let (a, c) = (MatrixRef::new(x, rows, inputs)?, MatrixMut::new(out, rows, outputs)?);
-        Ok(gemm(context.isa, context.parallel, a, Operand::Packed(&self.weights), c, &epilogue, scratch)?)
+        let (a, c) = (MatrixRef::with_strides(x, rows, inputs, stride, 1)?, MatrixMut::new(out, rows, outputs)?);
+        match &self.weights {
+            Packed::F32(weights) => {
+                gemm(context.isa, context.parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?;
+            }
+            Packed::I8 { weights, scales, multiplier } => {
+                let rows = Rows::Static { values: a, multiplier: *multiplier, scale: 1.0 / multiplier };
+                let scales = Scale::Each(scales);
+                gemm_i8(context.isa, context.parallel, rows, weights, scales, c, &epilogue, scratch)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! How much memory a session needs, worked out before it begins.
 
-use kernform_attention::{Heads, KvCache, attend_cached_scratch_len, attend_scratch_len};
+use kernform_attention::{KvCache, attend_cached_scratch_len};
 use kernform_tensor::{Parallel, ScratchPlan};
 
 use crate::encoder_decoder::EncoderDecoder;
 use crate::error::ModelError;
-use crate::linear::Linear;
 
 /// What a session has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,23 +76,13 @@ impl Plan {
 
 /// Elements for the activations of `tokens` rows, with the kernels' scratch.
 pub(crate) fn work_len(model: &EncoderDecoder, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
-    let config = &model.config;
-    let width = config.width;
-    let mut scratch = attend_cached_scratch_len(parallel);
-    let inner = config.inner_width();
-    for (inputs, outputs) in [(width, 3 * width), (width, inner), (inner, width), (width, config.decoder_vocab_size)] {
-        scratch = scratch.max(Linear::scratch_len(tokens, inputs, outputs, parallel.threads()));
+    let threads = parallel.threads();
+    let mut scratch = attend_cached_scratch_len(parallel).max(model.decoder.output.scratch_len(tokens, threads));
+    scratch = scratch.max(model.encoder.stack.scratch_len(tokens, parallel)?);
+    for layer in &model.decoder.layers {
+        scratch = scratch.max(layer.attention.scratch_len(tokens, parallel)?);
+        scratch = scratch.max(layer.cross.scratch_len(tokens, parallel)?);
+        scratch = scratch.max(layer.feed_forward.scratch_len(tokens, threads));
     }
-    for stack in [config.encoder, config.decoder] {
-        scratch = scratch.max(attend_scratch_len(Heads::new(stack.heads, width / stack.heads), parallel)?);
-    }
-    let len = ScratchPlan::new()
-        .take_matrix(tokens, width)
-        .take_matrix(tokens, width)
-        .take_matrix(tokens, width)
-        .take_matrix(tokens, 3 * width)
-        .take_matrix(tokens, inner)
-        .take(scratch)
-        .finish_aligned()?;
-    Ok(len)
+    Ok(model.config.widths().layout(tokens, scratch).finish_aligned()?)
 }

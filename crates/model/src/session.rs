@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use kernform_attention::{KvCache, Mask, Segment};
+use kernform_attention::{KeptKeys, KvCache, Segment};
 use kernform_tensor::{Arena, Parallel};
 
 use crate::encoder_decoder::EncoderDecoder;
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         let model = self.model;
         let context = model.context(parallel);
         let count = sources.iter().map(|source| source.tokens.len()).sum();
-        let mut a = Activations::cut(Arena::aligned(self.work), count, &model.config)?;
+        let mut a = Activations::cut(Arena::aligned(self.work), count, model.config.widths())?;
         self.segments.clear();
         let mut start = 0;
         for source in sources {
@@ -136,11 +136,11 @@ impl<'a> Session<'a> {
             let width = model.config.width;
             let ids = &ids[source.tokens.clone()];
             let x = &mut a.x[start * width..end * width];
-            model.encoder.embedding.sequences(model.isa, ids, ids.len(), &mut self.places, a.y, x)?;
+            model.encoder.embedding.sequences(model.isa, ids, ids.len(), &mut self.places, x)?;
             self.segments.push(Segment::of(start..end));
             start = end;
         }
-        model.run_encoder(&context, &mut a, &self.segments, Mask::NONE)?;
+        model.encoder.stack.run(&context, &mut a, &self.segments, KeptKeys::All)?;
         for (layer, cache) in model.decoder.layers.iter().zip(&mut self.cross) {
             let projected = &mut a.projected[..count * 2 * model.config.width];
             layer.cross.project(&context, a.x, projected, a.scratch)?;
@@ -189,8 +189,8 @@ impl<'a> Session<'a> {
         }
         let model = self.model;
         let context = model.context(parallel);
-        let mut a = Activations::cut(Arena::aligned(self.work), rows.len(), &model.config)?;
-        model.decoder.embedding.steps(model.isa, &self.tokens, &mut self.places, a.y, a.x)?;
+        let mut a = Activations::cut(Arena::aligned(self.work), rows.len(), model.config.widths())?;
+        model.decoder.embedding.steps(model.isa, &self.tokens, &mut self.places, a.x)?;
         for (i, layer) in model.decoder.layers.iter().enumerate() {
             layer.attention.step(&context, &mut a, &mut self.own[i], &self.slots)?;
             layer.cross.step(&context, &mut a, &self.cross[i], &self.sources)?;

@@ -4,12 +4,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use kernform_formats::{ModelSource, TensorView};
+use kernform_formats::{Json, ModelSource, TensorView};
 
-use crate::config::EncoderDecoderConfig;
+use crate::embedding::Embedding;
 use crate::error::ModelError;
 use crate::linear::Linear;
-use crate::norm::LayerNorm;
+use crate::norm::{LayerNorm, NormConfig};
 
 /// The tensors of a model file.
 pub(crate) struct Weights<'s> {
@@ -27,8 +27,46 @@ impl<'s> Weights<'s> {
     }
 
     /// [`Weights::tensor`], or `None` where there is none of that name.
-    fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, ModelError> {
+    pub(crate) fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, ModelError> {
         self.source.optional(name)?.map(|tensor| Self::of_shape(&tensor, name, shape)).transpose()
+    }
+
+    /// Whether there is a tensor of that name.
+    pub(crate) fn has(&self, name: &str) -> Result<bool, ModelError> {
+        Ok(self.source.optional(name)?.is_some())
+    }
+
+    /// The first of `names` that there is, or the last one, so that an error names it.
+    fn any_of(&self, names: [String; 2]) -> Result<String, ModelError> {
+        let [first, last] = names;
+        Ok(if self.has(&first)? { first } else { last })
+    }
+
+    /// The prefix of a model's names: `prefix` where the model stands under a head, nothing where it was stored alone.
+    pub(crate) fn root(&self, prefix: &'static str, name: &str) -> Result<&'static str, ModelError> {
+        Ok(if self.has(&format!("{prefix}{name}"))? { prefix } else { "" })
+    }
+
+    /// The projection to logits of the vocabulary: the token table where it is tied, else `name`'s own weights. The bias
+    /// goes by one of two names, or is `name`'s.
+    pub(crate) fn vocabulary(
+        &self,
+        json: &Json,
+        embedding: &Embedding,
+        name: &str,
+        bias: Option<[String; 2]>,
+    ) -> Result<Linear, ModelError> {
+        let (inputs, outputs) = (embedding.width, embedding.table.len() / embedding.width);
+        let own = match json.bool_or("tie_word_embeddings", true)? {
+            true => None,
+            false => Some(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?),
+        };
+        let bias = match bias {
+            Some(names) => self.any_of(names)?,
+            None => format!("{name}.bias"),
+        };
+        let bias = self.optional(&bias, &[outputs])?;
+        Linear::new(own.as_deref().unwrap_or(&embedding.table), inputs, outputs, bias)
     }
 
     fn of_shape(tensor: &TensorView<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
@@ -40,12 +78,12 @@ impl<'s> Weights<'s> {
     }
 
     /// A linear module: `weight` of `[outputs, inputs]` and, if it is there, `bias`.
-    pub(crate) fn linear(&self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
-        self.fused(prefix, &[name], inputs, outputs)
+    pub(crate) fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+        self.fused("", &[name], inputs, outputs)
     }
 
     /// Several linear modules of the same input as one, their outputs side by side: each output is a chain of its own, so
-    /// this changes no bit.
+    /// this changes no bit. `prefix` stands before each name.
     pub(crate) fn fused(
         &self,
         prefix: &str,
@@ -57,54 +95,25 @@ impl<'s> Weights<'s> {
         let mut biases = Vec::new();
         let mut any_bias = false;
         for name in names {
-            weights.extend(self.tensor(&format!("{prefix}.{name}.weight"), &[outputs, inputs])?);
-            let bias = self.optional(&format!("{prefix}.{name}.bias"), &[outputs])?;
+            weights.extend(self.tensor(&format!("{prefix}{name}.weight"), &[outputs, inputs])?);
+            let bias = self.optional(&format!("{prefix}{name}.bias"), &[outputs])?;
             any_bias |= bias.is_some();
             biases.extend(bias.unwrap_or_else(|| alloc::vec![0.0; outputs]));
         }
         Linear::new(&weights, inputs, names.len() * outputs, any_bias.then_some(biases))
     }
 
-    /// A layer norm over the width.
-    pub(crate) fn norm(
-        &self,
-        prefix: &str,
-        name: &str,
-        config: &EncoderDecoderConfig,
-    ) -> Result<LayerNorm, ModelError> {
-        let part = |part| self.tensor(&format!("{prefix}.{name}.{part}"), &[config.width]);
-        Ok(LayerNorm { weight: part("weight")?, bias: part("bias")?, epsilon: config.epsilon })
-    }
-
-    /// The token table of a stack: `model.shared`, or its own.
-    pub(crate) fn embedding(
-        &self,
-        prefix: &str,
-        config: &EncoderDecoderConfig,
-        vocab_size: usize,
-    ) -> Result<Vec<f32>, ModelError> {
-        let own = format!("{prefix}.embed_tokens.weight");
-        let shape = [vocab_size, config.width];
-        if config.shared_embeddings {
-            // Files of older versions hold the shared table under each of its names.
-            if let Some(table) = self.optional("model.shared.weight", &shape)? {
-                return Ok(table);
-            }
-        }
-        self.tensor(&own, &shape)
-    }
-
-    /// The projection to logits: the decoder's token table where it is tied, else `lm_head`; the bias is added to the logits
-    /// by the families that have one.
-    pub(crate) fn output(&self, config: &EncoderDecoderConfig) -> Result<Linear, ModelError> {
-        let (width, outputs) = (config.width, config.decoder_vocab_size);
-        let weights = if config.tied_output {
-            self.embedding("model.decoder", config, outputs)?
-        } else {
-            self.tensor("lm_head.weight", &[outputs, width])?
+    /// A layer norm; TensorFlow's names of its parameters serve, too.
+    pub(crate) fn norm(&self, name: &str, config: NormConfig) -> Result<LayerNorm, ModelError> {
+        let parameter = |old: &str, new: &str| {
+            let name = self.any_of([format!("{name}.{old}"), format!("{name}.{new}")])?;
+            self.tensor(&name, &[config.width])
         };
-        let bias = if config.logits_bias { self.optional("final_logits_bias", &[1, outputs])? } else { None };
-        Linear::new(&weights, width, outputs, bias)
+        Ok(LayerNorm {
+            weight: parameter("gamma", "weight")?,
+            bias: config.bias.then(|| parameter("beta", "bias")).transpose()?,
+            epsilon: config.epsilon,
+        })
     }
 }
 

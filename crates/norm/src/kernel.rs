@@ -1,17 +1,18 @@
 //! The one kernel: rows are taken in groups and each step is done for the whole group.
 //!
 //! The two folds, the square root and the division of a row are a long chain that depends on all of the row. A step
-//! over several rows gives the core the next row's work to do meanwhile; the bits are those of the rows one by one.
+//! over several rows gives the core the next row's work to do meanwhile, and the last step loads the parameters once for
+//! the group. The bits are those of the rows one by one.
 
 use kernform_math::{Rows, vector};
-use kernform_simd::{Kernel, Simd};
+use kernform_simd::{Kernel, REDUCTION_LANES, Simd};
 
 use crate::parameters::Parameters;
 
-/// The most rows in a group.
+/// The rows in a full group.
 const GROUP: usize = 4;
-/// The most elements in a group of more than one row: half of a first-level cache of 32 KiB.
-const GROUP_ELEMENTS: usize = 4096;
+/// The most elements in a group of more than one row: they and their results are an eighth of a second-level cache of 1 MiB.
+const GROUP_ELEMENTS: usize = 16384;
 
 /// The rows that are read, and may be written.
 pub(crate) enum Source<'a> {
@@ -30,6 +31,14 @@ pub(crate) struct Normalize<'a> {
     pub(crate) out: Option<(&'a mut [f32], usize)>,
 }
 
+/// The rows of a group, and what each is shifted and scaled by.
+struct Group {
+    first: usize,
+    len: usize,
+    means: [f32; GROUP],
+    scales: [f32; GROUP],
+}
+
 impl Kernel for Normalize<'_> {
     type Output = ();
 
@@ -37,22 +46,18 @@ impl Kernel for Normalize<'_> {
     fn run<S: Simd>(mut self, s: S) {
         let Rows { count, width, .. } = self.rows;
         let group = (GROUP_ELEMENTS / width).clamp(1, GROUP);
-        let mut first = 0;
-        while first < count {
-            let rows = first..count.min(first + group);
-            let mut means = [0.0; GROUP];
-            let mut scales = [s.splat(0.0); GROUP];
-            for (row, mean) in rows.clone().zip(&mut means) {
-                *mean = self.begin_row(s, row);
-            }
-            for ((row, mean), scale) in rows.clone().zip(means).zip(&mut scales) {
-                *scale = scale_of(s, self.row(row), mean, self.parameters.epsilon);
-            }
-            for ((row, mean), scale) in rows.zip(means).zip(scales) {
-                self.finish_row(s, row, s.splat(mean), scale);
-            }
-            first += group;
+        for first in (0..count).step_by(group) {
+            let group = self.begin(s, first, group.min(count - first));
+            self.finish(s, &group);
         }
+    }
+}
+
+/// `op` of a few numbers, as many at a time as a vector has lanes.
+#[inline(always)]
+fn map_few<S: Simd>(s: S, x: &mut [f32; GROUP], op: impl Fn(S::F32) -> S::F32) {
+    for x in x.chunks_mut(S::LANES) {
+        s.store_partial(op(s.load_or(x, 1.0)), x);
     }
 }
 
@@ -66,49 +71,124 @@ impl Normalize<'_> {
         &x[self.rows.start(i)..][..self.rows.width]
     }
 
-    /// Adds the residual; the mean of the row, or 0 where none is subtracted.
+    /// Adds the residual; the sum of the row, or of its squares where no mean is subtracted.
     #[inline(always)]
     fn begin_row<S: Simd>(&mut self, s: S, i: usize) -> f32 {
-        let width = self.rows.width;
-        if let (Some((residual, stride)), Source::Exclusive(x)) = (self.residual, &mut self.x) {
-            add_row(s, &mut x[self.rows.start(i)..][..width], &residual[i * stride..][..width]);
+        let Rows { width, .. } = self.rows;
+        let centered = self.parameters.centered;
+        match (&mut self.x, self.residual) {
+            (Source::Exclusive(x), Some((residual, stride))) => {
+                let (x, residual) = (&mut x[self.rows.start(i)..][..width], &residual[i * stride..][..width]);
+                if centered {
+                    add_row(s, x, residual, |lane, x| s.add(lane, x))
+                } else {
+                    add_row(s, x, residual, |lane, x| s.mul_add(x, x, lane))
+                }
+            }
+            _ if centered => vector::sum(s, self.row(i)),
+            _ => vector::dot(s, self.row(i), self.row(i)),
         }
-        if self.parameters.centered { vector::sum(s, self.row(i)) / width as f32 } else { 0.0 }
+    }
+
+    /// Adds the residual; the means and scales of `len` rows from `first` on.
+    #[inline(always)]
+    fn begin<S: Simd>(&mut self, s: S, first: usize, len: usize) -> Group {
+        let width = s.splat(self.rows.width as f32);
+        let epsilon = s.splat(self.parameters.epsilon);
+        let (mut means, mut scales) = ([0.0; GROUP], [0.0; GROUP]);
+        if self.parameters.centered {
+            for (i, sum) in means.iter_mut().enumerate().take(len) {
+                *sum = self.begin_row(s, first + i);
+            }
+            map_few(s, &mut means, |sum| s.div(sum, width));
+            for (i, (squares, mean)) in scales.iter_mut().zip(means).enumerate().take(len) {
+                *squares = squares_around(s, self.row(first + i), mean);
+            }
+        } else {
+            for (i, squares) in scales.iter_mut().enumerate().take(len) {
+                *squares = self.begin_row(s, first + i);
+            }
+        }
+        map_few(s, &mut scales, |squares| s.div(s.splat(1.0), s.sqrt(s.add(s.div(squares, width), epsilon))));
+        Group { first, len, means, scales }
     }
 
     #[inline(always)]
-    fn finish_row<S: Simd>(&mut self, s: S, i: usize, mean: S::F32, scale: S::F32) {
-        let Normalize { parameters, rows: Rows { width, .. }, .. } = *self;
-        let start = self.rows.start(i);
-        match (&mut self.out, &mut self.x) {
-            (None, Source::Exclusive(x)) => write_in_place(s, &parameters, &mut x[start..][..width], mean, scale),
-            (Some((out, stride)), Source::Shared(x)) => {
-                write(s, &parameters, &x[start..][..width], &mut out[i * *stride..][..width], mean, scale);
+    fn finish<S: Simd>(&mut self, s: S, group: &Group) {
+        let moments = |i: usize| [s.splat(group.means[i]), s.splat(group.scales[i])];
+        if group.len == GROUP {
+            self.write::<S, GROUP>(s, group.first, core::array::from_fn(moments));
+        } else {
+            for i in 0..group.len {
+                self.write::<S, 1>(s, group.first + i, [moments(i)]);
             }
-            (Some((out, stride)), Source::Exclusive(x)) => {
-                write(s, &parameters, &x[start..][..width], &mut out[i * *stride..][..width], mean, scale);
+        }
+    }
+
+    /// Writes `R` rows from `first` on.
+    #[inline(always)]
+    fn write<S: Simd, const R: usize>(&mut self, s: S, first: usize, moments: [[S::F32; 2]; R]) {
+        let Normalize { parameters, rows: Rows { width, stride, .. }, .. } = *self;
+        let start = self.rows.start(first);
+        let (sources, targets) = match (&mut self.out, &mut self.x) {
+            (None, Source::Exclusive(x)) => (None, cut_mut::<R>(&mut x[start..], stride, width)),
+            (Some((out, out_stride)), x) => {
+                let x: &[f32] = match x {
+                    Source::Shared(x) => x,
+                    Source::Exclusive(x) => x,
+                };
+                let sources = core::array::from_fn(|r| &x[start + r * stride..][..width]);
+                (Some(sources), cut_mut::<R>(&mut out[first * *out_stride..], *out_stride, width))
             }
             // Nothing to write to.
-            (None, Source::Shared(_)) => {}
+            (None, Source::Shared(_)) => return,
+        };
+        match (sources, parameters.bias) {
+            (None, None) => write::<S, R, false>(s, &parameters, None, targets, moments),
+            (None, Some(_)) => write::<S, R, true>(s, &parameters, None, targets, moments),
+            (sources, None) => write::<S, R, false>(s, &parameters, sources, targets, moments),
+            (sources, Some(_)) => write::<S, R, true>(s, &parameters, sources, targets, moments),
         }
     }
 }
 
+/// `R` rows of `width` that begin `stride` apart.
 #[inline(always)]
-fn add_row<S: Simd>(s: S, x: &mut [f32], residual: &[f32]) {
-    let (mut xs, mut residuals) = (x.chunks_exact_mut(S::LANES), residual.chunks_exact(S::LANES));
-    for (x, residual) in (&mut xs).zip(&mut residuals) {
-        s.store(s.add(s.load(x), s.load(residual)), x);
-    }
-    let (x, residual) = (xs.into_remainder(), residuals.remainder());
-    if !x.is_empty() {
-        s.store_partial(s.add(s.load_or(x, 0.0), s.load_or(residual, 0.0)), x);
-    }
+fn cut_mut<const R: usize>(mut rest: &mut [f32], stride: usize, width: usize) -> [&mut [f32]; R] {
+    core::array::from_fn(|_| {
+        let whole = core::mem::take(&mut rest);
+        let (row, after) = whole.split_at_mut(stride.max(width).min(whole.len()));
+        rest = after;
+        &mut row[..width]
+    })
 }
 
-/// `1 / sqrt(sum((x - mean)^2) / width + epsilon)`.
+/// `x = x + residual`, and the sum of what `step` makes of it, a few operations.
 #[inline(always)]
-fn scale_of<S: Simd>(s: S, row: &[f32], mean: f32, epsilon: f32) -> S::F32 {
+fn add_row<S: Simd>(s: S, x: &mut [f32], residual: &[f32], step: impl Fn(S::F32, S::F32) -> S::F32) -> f32 {
+    let mut lanes = s.lanes(0.0);
+    let ((blocks, tail), (residuals, residual_tail)) =
+        (x.as_chunks_mut::<REDUCTION_LANES>(), residual.as_chunks::<REDUCTION_LANES>());
+    for (block, residual) in blocks.iter_mut().zip(residuals) {
+        let vectors = block.chunks_exact_mut(S::LANES).zip(residual.chunks_exact(S::LANES));
+        for (lane, (x, residual)) in lanes.as_mut().iter_mut().zip(vectors) {
+            let sum = s.add(s.load(x), s.load(residual));
+            s.store(sum, x);
+            *lane = step(*lane, sum);
+        }
+    }
+    let vectors = tail.chunks_mut(S::LANES).zip(residual_tail.chunks(S::LANES));
+    for (lane, (x, residual)) in lanes.as_mut().iter_mut().zip(vectors) {
+        let sum = s.add(s.load_or(x, 0.0), s.load_or(residual, 0.0));
+        s.store_partial(sum, x);
+        *lane = step(*lane, sum);
+    }
+    s.fold(lanes, |a, b| s.add(a, b))
+}
+
+/// `sum((x - mean)^2)`.
+#[inline(always)]
+fn squares_around<S: Simd>(s: S, row: &[f32], mean: f32) -> f32 {
     let mut lanes = s.lanes(0.0);
     let center = s.splat(mean);
     // The tail is filled with the mean, which adds the square of 0; where that is not so, the result is NaN anyway.
@@ -116,82 +196,55 @@ fn scale_of<S: Simd>(s: S, row: &[f32], mean: f32, epsilon: f32) -> S::F32 {
         let deviation = s.sub(x, center);
         s.mul_add(deviation, deviation, lane)
     });
-    let variance = s.fold(lanes, |a, b| s.add(a, b)) / row.len() as f32;
-    s.div(s.splat(1.0), s.sqrt(s.splat(variance + epsilon)))
+    s.fold(lanes, |a, b| s.add(a, b))
 }
 
-/// One vector of the result.
+/// `x` normalised, of one vector of columns; `bias` counts where there is one.
 #[inline(always)]
-fn affine<S: Simd>(
+fn affine<S: Simd, const BIASED: bool>(
     s: S,
-    p: &Parameters<'_>,
-    [x, mean, scale]: [S::F32; 3],
-    weight: S::F32,
-    bias: Option<S::F32>,
+    x: S::F32,
+    [mean, scale]: [S::F32; 2],
+    [weight, bias]: [S::F32; 2],
 ) -> S::F32 {
     let normalized = s.mul(s.sub(x, mean), scale);
-    let weight = if p.weight_offset == 0.0 { weight } else { s.add(weight, s.splat(p.weight_offset)) };
-    match bias {
-        Some(bias) => s.mul_add(normalized, weight, bias),
-        None => s.mul(normalized, weight),
-    }
+    if BIASED { s.mul_add(normalized, weight, bias) } else { s.mul(normalized, weight) }
 }
 
-/// Cuts a slice into what whole vectors cover and the tail.
+/// Writes `R` rows from `sources`, which holds their slices or, for rows in place, nothing.
 #[inline(always)]
-fn cut<S: Simd>(x: &[f32]) -> (&[f32], &[f32]) {
-    x.split_at(x.len() - x.len() % S::LANES)
-}
-
-#[inline(always)]
-fn write<S: Simd>(s: S, p: &Parameters<'_>, x: &[f32], out: &mut [f32], mean: S::F32, scale: S::F32) {
-    let (x, x_tail) = cut::<S>(x);
-    let (weight, weight_tail) = cut::<S>(p.weight);
-    let (out, out_tail) = out.split_at_mut(x.len());
-    let vectors = x.chunks_exact(S::LANES).zip(weight.chunks_exact(S::LANES)).zip(out.chunks_exact_mut(S::LANES));
-    if let Some(bias) = p.bias {
-        let (bias, bias_tail) = cut::<S>(bias);
-        for (((x, weight), out), bias) in vectors.zip(bias.chunks_exact(S::LANES)) {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), Some(s.load(bias))), out);
-        }
-        if !out_tail.is_empty() {
-            let bias = Some(s.load_or(bias_tail, 0.0));
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), bias);
-            s.store_partial(tail, out_tail);
-        }
-    } else {
-        for ((x, weight), out) in vectors {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), None), out);
-        }
-        if !out_tail.is_empty() {
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), None);
-            s.store_partial(tail, out_tail);
+fn write<S: Simd, const R: usize, const BIASED: bool>(
+    s: S,
+    p: &Parameters<'_>,
+    sources: Option<[&[f32]; R]>,
+    targets: [&mut [f32]; R],
+    moments: [[S::F32; 2]; R],
+) {
+    // Adding -0 changes nothing, not even a zero.
+    let offset = s.splat(if p.weight_offset == 0.0 { -0.0 } else { p.weight_offset });
+    let (weights, weight_tail) = p.weight.as_chunks::<REDUCTION_LANES>();
+    let (biases, bias_tail) = p.bias.unwrap_or(p.weight).as_chunks::<REDUCTION_LANES>();
+    let mut targets = targets.map(|row| row.as_chunks_mut::<REDUCTION_LANES>());
+    let sources = sources.map(|rows| rows.map(|row| row.as_chunks::<REDUCTION_LANES>()));
+    for (b, (weight, bias)) in weights.iter().zip(biases).enumerate() {
+        // One check for all vectors of a block.
+        let rows = targets.each_mut().map(|(blocks, _)| &mut blocks[b]);
+        let from = sources.map(|rows| rows.map(|(blocks, _)| &blocks[b]));
+        for at in (0..REDUCTION_LANES).step_by(S::LANES) {
+            let columns = [s.add(s.load(&weight[at..]), offset), s.load(&bias[at..])];
+            for r in 0..R {
+                let x = s.load(&from.map_or(&*rows[r], |from| from[r])[at..]);
+                s.store(affine::<S, BIASED>(s, x, moments[r], columns), &mut rows[r][at..]);
+            }
         }
     }
-}
-
-#[inline(always)]
-fn write_in_place<S: Simd>(s: S, p: &Parameters<'_>, x: &mut [f32], mean: S::F32, scale: S::F32) {
-    let (weight, weight_tail) = cut::<S>(p.weight);
-    let (x, x_tail) = x.split_at_mut(weight.len());
-    let vectors = x.chunks_exact_mut(S::LANES).zip(weight.chunks_exact(S::LANES));
-    if let Some(bias) = p.bias {
-        let (bias, bias_tail) = cut::<S>(bias);
-        for ((x, weight), bias) in vectors.zip(bias.chunks_exact(S::LANES)) {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), Some(s.load(bias))), x);
+    let mut at = 0;
+    while at < weight_tail.len() {
+        let columns = [s.add(s.load_or(&weight_tail[at..], 0.0), offset), s.load_or(&bias_tail[at..], 0.0)];
+        for (r, (_, tail)) in targets.iter_mut().enumerate() {
+            let x = s.load_or(&sources.map_or(&**tail, |rows| rows[r].1)[at..], 0.0);
+            s.store_partial(affine::<S, BIASED>(s, x, moments[r], columns), &mut tail[at..]);
         }
-        if !x_tail.is_empty() {
-            let bias = Some(s.load_or(bias_tail, 0.0));
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), bias);
-            s.store_partial(tail, x_tail);
-        }
-    } else {
-        for (x, weight) in vectors {
-            s.store(affine(s, p, [s.load(x), mean, scale], s.load(weight), None), x);
-        }
-        if !x_tail.is_empty() {
-            let tail = affine(s, p, [s.load_or(x_tail, 0.0), mean, scale], s.load_or(weight_tail, 0.0), None);
-            s.store_partial(tail, x_tail);
-        }
+        at += S::LANES;
     }
 }

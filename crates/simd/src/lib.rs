@@ -8,6 +8,7 @@ extern crate std;
 mod class;
 mod isa;
 mod level;
+mod pair;
 mod prefetch;
 mod vector;
 
@@ -19,6 +20,7 @@ mod levels {
     pub(crate) mod avx2;
     #[cfg(target_arch = "x86_64")]
     pub(crate) mod avx512;
+    pub(crate) mod half;
     #[cfg(target_arch = "aarch64")]
     pub(crate) mod neon;
     pub(crate) mod portable;
@@ -32,6 +34,7 @@ mod levels {
 pub use class::{Arithmetic, Class, Fused, Unfused};
 pub use isa::{Available, Isa, cap};
 pub use level::{Level, LevelError, ParseLevelError};
+pub use pair::{Pair, PairLanes};
 pub use prefetch::prefetch;
 pub use vector::{Kernel, REDUCTION_LANES, Simd};
 

@@ -75,6 +75,36 @@ pub trait Simd: Copy + Send + Sync + core::fmt::Debug + 'static {
     /// `to` must be writable for [`Simd::LANES`] elements; it needs no alignment beyond that of `f32`.
     unsafe fn store_ptr(self, vector: Self::F32, to: *mut f32);
 
+    /// [`Simd::load_f16`] without a check.
+    ///
+    /// # Safety
+    /// `from` must be readable for [`Simd::LANES`] elements; it needs no alignment beyond that of `u16`.
+    unsafe fn load_f16_ptr(self, from: *const u16) -> Self::F32;
+
+    /// [`Simd::load_bf16`] without a check.
+    ///
+    /// # Safety
+    /// `from` must be readable for [`Simd::LANES`] elements; it needs no alignment beyond that of `u16`.
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> Self::F32;
+
+    /// The first [`Simd::LANES`] elements, the bits of binary16 numbers, widened: exact, denormals too. Panics where
+    /// there are fewer: callers cut their slices.
+    #[inline(always)]
+    fn load_f16(self, from: &[u16]) -> Self::F32 {
+        let from = &from[..Self::LANES];
+        // SAFETY: as many elements by the line above.
+        unsafe { self.load_f16_ptr(from.as_ptr()) }
+    }
+
+    /// The first [`Simd::LANES`] elements, the bits of bfloat16 numbers, widened: exact, denormals too. Panics where
+    /// there are fewer: callers cut their slices.
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16]) -> Self::F32 {
+        let from = &from[..Self::LANES];
+        // SAFETY: as many elements by the line above.
+        unsafe { self.load_bf16_ptr(from.as_ptr()) }
+    }
+
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
@@ -129,6 +159,11 @@ pub trait Simd: Copy + Send + Sync + core::fmt::Debug + 'static {
     fn shl_i32<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// Arithmetic shift to the right by `BITS` (0 to 31).
     fn shr_i32<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+
+    /// The integers as floats, rounded to nearest even.
+    fn float_of_i32(self, a: Self::I32) -> Self::F32;
+    /// Writes the low byte of each lane. Panics where `to` has fewer than [`Simd::LANES`]: callers cut their slices.
+    fn store_low_bytes(self, a: Self::I32, to: &mut [i8]);
 
     /// Virtual lanes that all hold `value`.
     fn lanes(self, value: f32) -> Self::Lanes;

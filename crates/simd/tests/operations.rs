@@ -1,11 +1,24 @@
 //! Every operation of every level against its definition in plain scalar Rust, to the bit.
 
-use kernform_simd::{Arithmetic, Class, Fused, Isa, Kernel, Level, REDUCTION_LANES, Simd, Unfused};
+use kernform_simd::{Arithmetic, Class, Fused, Isa, Kernel, Level, Pair, REDUCTION_LANES, Simd, Unfused};
 use kernform_testkit::strategies::hostile_f32;
 use kernform_testkit::{assert_same_bits, isa_tests, isa_tests_integer};
 use proptest::prelude::*;
 
+/// Runs a kernel on pairs of vectors, and on pairs of those.
+struct Paired<K>(K);
+
+impl<K: Kernel + Clone> Kernel for Paired<K> {
+    type Output = [K::Output; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [K::Output; 2] {
+        [self.0.clone().run(Pair(s)), self.0.run(Pair(Pair(s)))]
+    }
+}
+
 /// Runs every operation on three vectors of values; the results in a fixed order.
+#[derive(Clone)]
 struct Operations<'a>(&'a [f32], &'a [f32], &'a [f32]);
 
 type Results = Vec<(&'static str, Vec<f32>)>;
@@ -49,6 +62,7 @@ impl Kernel for Operations<'_> {
         elementwise("select", &|a, b, c| s.select(s.lt(a, b), b, c));
         elementwise("integer add", &|a, b, _| s.float_of_bits(s.add_i32(s.bits(a), s.bits(b))));
         elementwise("integer sub", &|a, b, _| s.float_of_bits(s.sub_i32(s.bits(a), s.bits(b))));
+        elementwise("float_of_i32", &|a, _, _| s.float_of_i32(s.bits(a)));
         elementwise("shl", &|a, _, _| s.float_of_bits(s.shl_i32::<23>(s.bits(a))));
         elementwise("shr", &|a, _, _| s.float_of_bits(s.shr_i32::<3>(s.bits(a))));
         elementwise("splat_i32", &|_, _, _| s.float_of_bits(s.splat_i32(0x3f80_0001)));
@@ -83,6 +97,7 @@ fn expected<A: Arithmetic>(a: &[f32], b: &[f32], c: &[f32]) -> Results {
         each("select", &|a, b, c| if a < b { b } else { c }),
         each("integer add", &|a, b, _| f32::from_bits(a.to_bits().wrapping_add(b.to_bits()))),
         each("integer sub", &|a, b, _| f32::from_bits(a.to_bits().wrapping_sub(b.to_bits()))),
+        each("float_of_i32", &|a, _, _| a.to_bits().cast_signed() as f32),
         each("shl", &|a, _, _| f32::from_bits(a.to_bits() << 23)),
         each("shr", &|a, _, _| f32::from_bits((a.to_bits().cast_signed() >> 3).cast_unsigned())),
         each("splat_i32", &|_, _, _| f32::from_bits(0x3f80_0001)),
@@ -99,12 +114,44 @@ fn every_operation_has_its_defined_bits(isa: Isa) {
             Class::Fused => expected::<Fused>(&a, &b, &c),
             Class::Unfused => expected::<Unfused>(&a, &b, &c),
         };
-        for ((name, actual), (_, expected)) in isa.dispatch(Operations(&a, &b, &c)).iter().zip(&expected) {
-            assert_same_bits(name, actual, expected);
+        let operations = Operations(&a, &b, &c);
+        let [paired, twice_paired] = isa.dispatch(Paired(operations.clone()));
+        for actual in [isa.dispatch(operations), paired, twice_paired] {
+            for ((name, actual), (_, expected)) in actual.iter().zip(&expected) {
+                assert_same_bits(name, actual, expected);
+            }
         }
     });
 }
 
+/// The low bytes of integers, at every alignment.
+struct LowBytes<'a>(&'a [f32], &'a mut [i8]);
+
+impl Kernel for LowBytes<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        s.store_low_bytes(s.bits(s.load(self.0)), self.1);
+        S::LANES
+    }
+}
+
+fn low_bytes_are_stored_side_by_side(isa: Isa) {
+    let integers: Vec<i32> = (0..40).map(|i| 0x0102_0380 + i * 0x0103_0507).collect();
+    let source: Vec<f32> = integers.iter().map(|i| f32::from_bits(i.cast_unsigned())).collect();
+    for offset in 0..17 {
+        let mut bytes = vec![99; 40];
+        let lanes = isa.dispatch(LowBytes(&source[offset..], &mut bytes[offset..]));
+        let mut expected = vec![99; 40];
+        for (expected, integer) in expected[offset..offset + lanes].iter_mut().zip(&integers[offset..]) {
+            *expected = integer.to_le_bytes()[0].cast_signed();
+        }
+        assert_eq!(bytes, expected);
+    }
+}
+
+#[derive(Clone)]
 struct Folds<'a>(&'a [f32]);
 
 impl Kernel for Folds<'_> {
@@ -132,6 +179,9 @@ fn folds_follow_the_fixed_tree(isa: Isa) {
         };
         let expected = [tree(&|a, b| a + b), tree(&|a, b| if a > b { a } else { b })];
         assert_same_bits("fold", &isa.dispatch(Folds(&x)), &expected);
+        for folded in isa.dispatch(Paired(Folds(&x))) {
+            assert_same_bits("fold of pairs", &folded, &expected);
+        }
     });
 }
 
@@ -162,6 +212,65 @@ fn loads_and_stores_copy_one_vector(isa: Isa) {
     }
 }
 
+struct Partial<'a>(&'a [f32], &'a mut [f32]);
+
+impl Kernel for Partial<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        s.store(s.load_or(self.0, 0.5), self.1);
+        S::LANES
+    }
+}
+
+/// Each length alone in an allocation of its size, or in none: emulators and memory checkers see a lane too many.
+fn partial_loads_read_what_there_is(isa: Isa) {
+    for len in 0..20u8 {
+        let source: Vec<f32> = core::hint::black_box((1..=len).map(f32::from).collect());
+        let mut out = [0.0; 16];
+        let lanes = isa.dispatch(Partial(&source, &mut out));
+        let expected: Vec<f32> = (0..lanes).map(|i| source.get(i).copied().unwrap_or(0.5)).collect();
+        assert_same_bits("load_or", &out[..lanes], &expected);
+    }
+}
+
+/// All numbers of 16 bits widened, by the checked and the unchecked loads.
+struct Widen<'a>(&'a [u16]);
+
+impl Kernel for Widen<'_> {
+    type Output = [Vec<f32>; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [Vec<f32>; 2] {
+        let mut widened = [vec![0.0; self.0.len()], vec![0.0; self.0.len()]];
+        for (i, bits) in self.0.chunks_exact(S::LANES).enumerate() {
+            let at = i * S::LANES;
+            s.store(s.load_f16(bits), &mut widened[0][at..]);
+            s.store(s.load_bf16(bits), &mut widened[1][at..]);
+        }
+        widened
+    }
+}
+
+fn halves_are_widened_exactly(isa: Isa) {
+    let bits: Vec<u16> = (0..=u16::MAX).collect();
+    let value = |bits: u16| {
+        let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+        let magnitude = match exponent {
+            0 => fraction * 2f64.powi(-24),
+            0x1f if fraction == 0.0 => f64::INFINITY,
+            0x1f => f64::NAN,
+            _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+        };
+        (if bits >> 15 == 0 { magnitude } else { -magnitude }) as f32
+    };
+    let [f16, bf16] = isa.dispatch(Widen(&bits));
+    assert_same_bits("load_f16", &f16, &bits.iter().map(|bits| value(*bits)).collect::<Vec<f32>>());
+    let upper = |bits: &u16| f32::from_bits(u32::from(*bits) << 16);
+    assert_same_bits("load_bf16", &bf16, &bits.iter().map(upper).collect::<Vec<f32>>());
+}
+
 struct Which;
 
 impl Kernel for Which {
@@ -177,5 +286,12 @@ fn the_forced_level_is_the_one_that_runs(isa: Isa) {
     assert_eq!(isa.dispatch(Which), (isa.level().base(), isa.class()));
 }
 
-isa_tests!(every_operation_has_its_defined_bits, folds_follow_the_fixed_tree, loads_and_stores_copy_one_vector,);
+isa_tests!(
+    every_operation_has_its_defined_bits,
+    folds_follow_the_fixed_tree,
+    loads_and_stores_copy_one_vector,
+    low_bytes_are_stored_side_by_side,
+    halves_are_widened_exactly,
+    partial_loads_read_what_there_is,
+);
 isa_tests_integer!(the_forced_level_is_the_one_that_runs);

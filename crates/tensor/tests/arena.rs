@@ -83,7 +83,7 @@ fn overflow_is_kept_to_the_end() {
     let overflow = Err(ShapeError::Overflow);
     assert_eq!(ScratchPlan::new().take(usize::MAX).take(1).finish(), overflow);
     assert_eq!(ScratchPlan::new().take(usize::MAX / 2 + 1).take(usize::MAX / 2 + 1).take(1).finish(), overflow);
-    assert_eq!(ScratchPlan::new().take_matrix(1 << 40, 1 << 40).take(1).finish(), overflow);
+    assert_eq!(ScratchPlan::new().take_matrix(usize::MAX, usize::MAX).take(1).finish(), overflow);
     assert_eq!(ScratchPlan::new().scope(ScratchPlan::new().take(usize::MAX)).take(1).finish(), overflow);
     assert_eq!(ScratchPlan::new().take(usize::MAX - 15).finish_aligned(), Ok(usize::MAX));
     assert_eq!(ScratchPlan::new().take(16).scope(ScratchPlan::new().take(usize::MAX - 15)).finish(), overflow);

@@ -116,7 +116,7 @@ fn sizes_that_overflow_are_errors() {
         (2, 2, usize::MAX, usize::MAX),
         (3, 1, usize::MAX / 2 + 1, 1),
         (2, 2, usize::MAX, 1),
-        (1 << 33, 1 << 33, 1 << 33, 1),
+        (1 << (usize::BITS / 2 + 1), 1 << (usize::BITS / 2 + 1), 1 << (usize::BITS / 2 + 1), 1),
     ] {
         assert!(MatrixRef::with_strides(&data, rows, cols, row_stride, col_stride).is_err());
         assert!(MatrixMut::with_strides(&mut data, rows, cols, row_stride, col_stride).is_err());
@@ -150,7 +150,7 @@ fn columns_split_where_rows_do_not() {
 fn shapes_and_tensors() {
     assert!(matches!(Shape::new(&[1; 7]), Err(ShapeError::TooManyDims { rank: 7 })));
     assert!(matches!(Shape::new(&[usize::MAX]), Err(ShapeError::Overflow)));
-    assert!(matches!(Shape::new(&[1 << 40, 1 << 40, 0]), Err(ShapeError::Overflow)));
+    assert!(matches!(Shape::new(&[usize::MAX, 2, 0]), Err(ShapeError::Overflow)));
     assert_eq!(Shape::new(&[]).unwrap().len(), 1);
     assert_eq!(Shape::new(&[3, 0, 2]).unwrap().len(), 0);
     assert_eq!(Shape::new(&[2, 3, 4]).unwrap().as_matrix(), (6, 4));
@@ -171,5 +171,5 @@ fn shapes_and_tensors() {
     assert_eq!(tensor.reshape(&[6, 4]).unwrap().into_vec().len(), 24);
     assert!(Tensor::from_vec(&[2], vec![0.0_f32]).is_err());
     assert_eq!(Tensor::<f32>::zeros(&[2, 2]).unwrap().as_slice(), [0.0; 4]);
-    assert!(matches!(Tensor::<f32>::zeros(&[1 << 60]), Err(ShapeError::OutOfMemory { .. })));
+    assert!(matches!(Tensor::<f32>::zeros(&[1 << (usize::BITS - 3)]), Err(ShapeError::OutOfMemory { .. })));
 }

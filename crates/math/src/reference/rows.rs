@@ -31,9 +31,9 @@ pub fn sum(x: &[f32]) -> f32 {
     reduce(x.iter().copied(), 0.0, |a, b| a + b)
 }
 
-/// The largest element of `x`, -infinity where there is none; NaN may be passed over.
+/// The largest element of `x`, -infinity where there is none; NaN is passed over.
 pub fn max(x: &[f32]) -> f32 {
-    reduce(x.iter().copied(), f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    reduce(x.iter().copied(), f32::NEG_INFINITY, |lane, x| if x > lane { x } else { lane })
 }
 
 /// The sum of the products of `x` and `y`, of which the shorter counts.

@@ -11,7 +11,7 @@ pub use activate::{activate, gelu_erf, gelu_tanh, relu, sigmoid, silu};
 pub use erf::erf;
 pub use exp::{exp, exp_nonpositive};
 pub use log::log;
-pub use reduce::{accumulate, dot, map_in_place, max, sum};
+pub use reduce::{accumulate, dot, map, map_in_place, max, sum};
 pub use tanh::tanh;
 
 use kernform_simd::Simd;

@@ -15,13 +15,13 @@ pub fn accumulate<S: Simd>(
     fill: f32,
     mut step: impl FnMut(S::F32, S::F32) -> S::F32,
 ) {
-    let mut blocks = x.chunks_exact(REDUCTION_LANES);
-    for block in &mut blocks {
+    let (blocks, tail) = x.as_chunks::<REDUCTION_LANES>();
+    for block in blocks {
         for (lane, x) in lanes.as_mut().iter_mut().zip(block.chunks_exact(S::LANES)) {
             *lane = step(*lane, s.load(x));
         }
     }
-    for (lane, x) in lanes.as_mut().iter_mut().zip(blocks.remainder().chunks(S::LANES)) {
+    for (lane, x) in lanes.as_mut().iter_mut().zip(tail.chunks(S::LANES)) {
         *lane = step(*lane, s.load_or(x, fill));
     }
 }
@@ -40,6 +40,19 @@ pub fn map_in_place<S: Simd>(s: S, x: &mut [f32], op: impl Fn(S::F32) -> S::F32)
     }
 }
 
+/// `op` of each vector of `x` to `out`, which is as long; otherwise as [`map_in_place`].
+#[inline(always)]
+pub fn map<S: Simd>(s: S, x: &[f32], out: &mut [f32], op: impl Fn(S::F32) -> S::F32) {
+    let (mut xs, mut outs) = (x.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
+    for (x, out) in (&mut xs).zip(&mut outs) {
+        s.store(op(s.load(x)), out);
+    }
+    let (x, out) = (xs.remainder(), outs.into_remainder());
+    if !x.is_empty() {
+        s.store_partial(op(s.load_or(x, 0.0)), out);
+    }
+}
+
 /// The sum of `x`.
 #[inline(always)]
 pub fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
@@ -48,11 +61,12 @@ pub fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
     s.fold(lanes, |a, b| s.add(a, b))
 }
 
-/// The largest element of `x`, -infinity where there is none; a NaN may be passed over.
+/// The largest element of `x`, -infinity where there is none; NaN is passed over.
 #[inline(always)]
 pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut lanes = s.lanes(f32::NEG_INFINITY);
-    accumulate(s, &mut lanes, x, f32::NEG_INFINITY, |lane, x| s.max(lane, x));
+    // In this order a NaN leaves its lane as it is, like the fill.
+    accumulate(s, &mut lanes, x, f32::NEG_INFINITY, |lane, x| s.max(x, lane));
     s.fold(lanes, |a, b| s.max(a, b))
 }
 
@@ -69,7 +83,8 @@ pub fn dot<S: Simd>(s: S, x: &[f32], y: &[f32]) -> f32 {
     }
     let tail = x_blocks.remainder().chunks(S::LANES).zip(y_blocks.remainder().chunks(S::LANES));
     for (lane, (x, y)) in lanes.as_mut().iter_mut().zip(tail) {
-        *lane = s.mul_add(s.load_or(x, 0.0), s.load_or(y, 0.0), *lane);
+        // Only -0 leaves both zeros as they are.
+        *lane = s.mul_add(s.load_or(x, 0.0), s.load_or(y, -0.0), *lane);
     }
     s.fold(lanes, |a, b| s.add(a, b))
 }

@@ -34,6 +34,16 @@ impl Case {
         }
     }
 
+    /// Whether there is an input of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        SafetensorsFile::parse(&self.inputs).expect("inputs parse").names().any(|known| known == name)
+    }
+
+    /// The names of the expected outputs.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        SafetensorsFile::parse(&self.expected).expect("expected outputs parse").names().map(str::to_owned).collect()
+    }
+
     /// An input of integers and its shape.
     pub(crate) fn ids(&self, name: &str) -> (Vec<u32>, [usize; 2]) {
         let file = SafetensorsFile::parse(&self.inputs).expect("inputs parse");
@@ -59,12 +69,25 @@ impl Case {
 
 /// The names of all cases of encoder-decoder families.
 pub(crate) fn cases() -> Vec<String> {
+    cases_of(&["marian", "bart", "m2m_100"])
+}
+
+/// The names of all cases of encoders.
+pub(crate) fn encoder_cases() -> Vec<String> {
+    cases_of(&["bert", "distilbert", "roberta", "albert", "modernbert", "esm"])
+}
+
+fn cases_of(families: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(cases_dir())
         .expect("the folder of golden cases is there")
         .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("names are text"))
-        .filter(|name| ["marian", "bart", "m2m_100"].iter().any(|family| name.starts_with(family)))
+        .filter(|name| {
+            families
+                .iter()
+                .any(|family| name.split('_').next() == Some(family) || name.starts_with(&format!("{family}_")))
+        })
         .collect();
     names.sort();
-    assert!(names.len() >= 3, "cases are missing: {names:?}");
+    assert!(names.len() >= families.len(), "cases are missing: {names:?}");
     names
 }

@@ -37,13 +37,35 @@ macro_rules! intrinsics {
     )*};
 }
 
-/// A mask of the first `len` lanes, all lanes where there are 8 or more.
+/// The first `from.len()` lanes, fewer than 8, and `fill` above them.
+///
+/// Not by `vmaskmovps`: AMD's manual lets it fault for lanes whose mask is clear, and QEMU's does, so that a slice at the
+/// end of a page, or an empty one, could end the process.
 #[inline(always)]
-fn first(len: usize) -> __m256i {
-    static TABLE: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-    let start = 8 - len.min(8);
-    // SAFETY: `start` is 0 to 8, so eight elements from there are inside the table; only called with a token.
-    unsafe { _mm256_loadu_si256(TABLE.as_ptr().add(start).cast()) }
+fn load_few(from: &[f32], fill: f32) -> __m256 {
+    let (p, len) = (from.as_ptr(), from.len());
+    // SAFETY: each arm reads only elements below `len`; only called with a token.
+    unsafe {
+        let fill = _mm256_set1_ps(fill);
+        let low = match len {
+            0 => return fill,
+            1 => _mm_load_ss(p),
+            2 => _mm_castpd_ps(_mm_load_sd(p.cast())),
+            3 => _mm_movelh_ps(_mm_castpd_ps(_mm_load_sd(p.cast())), _mm_load_ss(p.add(2))),
+            _ => _mm_loadu_ps(p),
+        };
+        let mut loaded = _mm256_castps128_ps256(low);
+        if len > 4 {
+            // The last four elements end at lane 8: what the lower half has too is moved out below lane 4.
+            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let moved = _mm256_add_epi32(lane, _mm256_set1_epi32(8 - len as i32));
+            let last = _mm256_insertf128_ps::<1>(loaded, _mm_loadu_ps(p.add(len - 4)));
+            loaded = _mm256_blend_ps::<0xf0>(loaded, _mm256_permutevar8x32_ps(last, moved));
+        }
+        let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let is_there = _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), lane);
+        _mm256_blendv_ps(fill, loaded, _mm256_castsi256_ps(is_there))
+    }
 }
 
 impl Simd for Avx2 {
@@ -81,11 +103,9 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_or(self, from: &[f32], fill: f32) -> __m256 {
-        let mask = first(from.len());
-        // SAFETY: a masked load reads no lane whose mask is clear, and the mask has one lane for each element there is.
-        unsafe {
-            let loaded = _mm256_maskload_ps(from.as_ptr(), mask);
-            _mm256_blendv_ps(_mm256_set1_ps(fill), loaded, _mm256_castsi256_ps(mask))
+        match from.get(..8) {
+            Some(from) => self.load(from),
+            None => load_few(from, fill),
         }
     }
     #[inline(always)]
@@ -115,6 +135,20 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> __m256 {
+        // SAFETY: readable for eight elements by the caller's word; the token exists only after detection of F16C.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> __m256 {
+        // SAFETY: readable for eight elements by the caller's word; the token exists only after detection.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
+    }
+
     intrinsics! {
         splat(value: f32) -> __m256 = _mm256_set1_ps(value);
         add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
@@ -142,9 +176,21 @@ impl Simd for Avx2 {
         splat_i32(value: i32) -> __m256i = _mm256_set1_epi32(value);
         add_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);
         sub_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_sub_epi32(a, b);
+        float_of_i32(a: __m256i) -> __m256 = _mm256_cvtepi32_ps(a);
         lanes(value: f32) -> [__m256; 8] = [_mm256_set1_ps(value); 8];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: __m256i, to: &mut [i8]) {
+        let to = &mut to[..8];
+        // SAFETY: the token exists only after detection; eight bytes by the line above.
+        unsafe {
+            let first_bytes = _mm256_setr_epi64x(0x0c08_0400, 0, 0x0c08_0400, 0);
+            let halves = _mm256_shuffle_epi8(a, first_bytes);
+            let bytes = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            _mm_storel_epi64(to.as_mut_ptr().cast(), bytes);
+        }
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: __m256i) -> __m256i {
         // SAFETY: the token exists only after detection.

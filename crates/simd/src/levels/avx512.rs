@@ -87,6 +87,20 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> __m512 {
+        // SAFETY: readable for sixteen elements by the caller's word; the token exists only after detection.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> __m512 {
+        // SAFETY: readable for sixteen elements by the caller's word; the token exists only after detection.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
     intrinsics! {
         splat(value: f32) -> __m512 = _mm512_set1_ps(value);
         add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
@@ -114,9 +128,16 @@ impl Simd for Avx512 {
         splat_i32(value: i32) -> __m512i = _mm512_set1_epi32(value);
         add_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
         sub_i32(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        float_of_i32(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
         lanes(value: f32) -> [__m512; 4] = [_mm512_set1_ps(value); 4];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: __m512i, to: &mut [i8]) {
+        let to = &mut to[..16];
+        // SAFETY: the token exists only after detection; sixteen bytes by the line above.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: the token exists only after detection.

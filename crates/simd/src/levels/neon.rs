@@ -96,6 +96,24 @@ impl Simd for Neon {
         unsafe { vst1q_f32(to, vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> float32x4_t {
+        let widened: float32x4_t;
+        // SAFETY: readable for four elements by the caller's word. The instruction is in the baseline; its intrinsic asks
+        // for a newer compiler.
+        unsafe {
+            let bits = vld1_u16(from);
+            core::arch::asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) widened, in(vreg) bits,
+                options(pure, nomem, nostack, preserves_flags));
+        }
+        widened
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> float32x4_t {
+        // SAFETY: readable for four elements by the caller's word; the token exists only where Advanced SIMD does.
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))) }
+    }
+
     intrinsics! {
         splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
         add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
@@ -123,9 +141,20 @@ impl Simd for Neon {
         splat_i32(value: i32) -> int32x4_t = vdupq_n_s32(value);
         add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
         sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vsubq_s32(a, b);
+        float_of_i32(a: int32x4_t) -> float32x4_t = vcvtq_f32_s32(a);
         lanes(value: f32) -> [float32x4_t; 16] = [vdupq_n_f32(value); 16];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: int32x4_t, to: &mut [i8]) {
+        // SAFETY: the token exists only where Advanced SIMD does.
+        let word = unsafe {
+            let halves = vmovn_s32(a);
+            let bytes = vmovn_s16(vcombine_s16(halves, halves));
+            vget_lane_s32::<0>(vreinterpret_s32_s8(bytes))
+        };
+        to[..4].copy_from_slice(&word.to_ne_bytes().map(u8::cast_signed));
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: int32x4_t) -> int32x4_t {
         // SAFETY: the token exists only where Advanced SIMD does.

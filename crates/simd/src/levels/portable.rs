@@ -3,6 +3,7 @@
 use bytemuck::cast;
 use wide::{f32x4, i32x4};
 
+use super::half;
 use crate::{Arithmetic, Class, Kernel, Level, Simd};
 
 /// The class of the baseline: fused only where `wide` is compiled to a fused multiply-add.
@@ -104,6 +105,23 @@ impl Simd for Portable {
         unsafe { to.cast::<[f32; 4]>().write(vector.to_array()) }
     }
     #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> f32x4 {
+        // SAFETY: readable for four elements by the caller's word; arrays of u16 have the alignment of u16.
+        let bits = i32x4::new(unsafe { from.cast::<[u16; 4]>().read() }.map(i32::from));
+        let magnitude = (bits & i32x4::splat(0x7fff)) << 13;
+        let sign = (bits & i32x4::splat(0x8000)) << 16;
+        // As in `half::widen_f16`.
+        let finite = float(magnitude) * f32x4::splat(half::TWO_TO_112);
+        let special = float(magnitude | i32x4::splat(half::INFINITY));
+        let is_finite: i32x4 = magnitude.simd_lt(i32x4::splat(half::LEAST_SPECIAL));
+        float(int(self.select(float(is_finite), finite, special)) | sign)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> f32x4 {
+        // SAFETY: readable for four elements by the caller's word; arrays of u16 have the alignment of u16.
+        float(i32x4::new(unsafe { from.cast::<[u16; 4]>().read() }.map(i32::from)) << 16)
+    }
+    #[inline(always)]
     fn add(self, a: f32x4, b: f32x4) -> f32x4 {
         a + b
     }
@@ -199,6 +217,15 @@ impl Simd for Portable {
     #[inline(always)]
     fn sub_i32(self, a: i32x4, b: i32x4) -> i32x4 {
         a - b
+    }
+    #[inline(always)]
+    fn float_of_i32(self, a: i32x4) -> f32x4 {
+        a.round_float()
+    }
+    #[inline(always)]
+    fn store_low_bytes(self, a: i32x4, to: &mut [i8]) {
+        // Bits above the lowest eight fall away on purpose.
+        to[..4].copy_from_slice(&a.to_array().map(|lane| lane as i8));
     }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: i32x4) -> i32x4 {

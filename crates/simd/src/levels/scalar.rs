@@ -177,6 +177,16 @@ macro_rules! scalar_operations {
             unsafe { to.write(vector) }
         }
         #[inline(always)]
+        unsafe fn load_f16_ptr(self, from: *const u16) -> f32 {
+            // SAFETY: readable by the caller's word.
+            $crate::levels::half::widen_f16(unsafe { from.read() })
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_ptr(self, from: *const u16) -> f32 {
+            // SAFETY: readable by the caller's word.
+            $crate::levels::half::widen_bf16(unsafe { from.read() })
+        }
+        #[inline(always)]
         fn add(self, a: f32, b: f32) -> f32 {
             a + b
         }
@@ -267,6 +277,15 @@ macro_rules! scalar_operations {
         #[inline(always)]
         fn sub_i32(self, a: i32, b: i32) -> i32 {
             a.wrapping_sub(b)
+        }
+        #[inline(always)]
+        fn float_of_i32(self, a: i32) -> f32 {
+            a as f32
+        }
+        #[inline(always)]
+        fn store_low_bytes(self, a: i32, to: &mut [i8]) {
+            // Bits above the lowest eight fall away on purpose.
+            to[0] = a as i8;
         }
         #[inline(always)]
         fn shl_i32<const BITS: i32>(self, a: i32) -> i32 {

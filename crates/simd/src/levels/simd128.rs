@@ -80,6 +80,26 @@ impl Simd for Simd128 {
         unsafe { v128_store(to.cast(), vector) }
     }
 
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, from: *const u16) -> v128 {
+        // SAFETY: readable for four elements by the caller's word; the load needs no alignment.
+        let bits = unsafe { v128_load64_zero(from.cast()) };
+        let bits = u32x4_extend_low_u16x8(bits);
+        let magnitude = i32x4_shl(v128_and(bits, i32x4_splat(0x7fff)), 13);
+        let sign = i32x4_shl(v128_and(bits, i32x4_splat(0x8000)), 16);
+        // As in `half::widen_f16`.
+        let finite = f32x4_mul(magnitude, f32x4_splat(super::half::TWO_TO_112));
+        let special = v128_or(magnitude, i32x4_splat(super::half::INFINITY));
+        let is_finite = i32x4_lt(magnitude, i32x4_splat(super::half::LEAST_SPECIAL));
+        v128_or(sign, v128_bitselect(finite, special, is_finite))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, from: *const u16) -> v128 {
+        // SAFETY: readable for four elements by the caller's word; the load needs no alignment.
+        let bits = unsafe { v128_load64_zero(from.cast()) };
+        i32x4_shl(u32x4_extend_low_u16x8(bits), 16)
+    }
+
     intrinsics! {
         splat(value: f32) -> v128 = f32x4_splat(value);
         add(a: v128, b: v128) -> v128 = f32x4_add(a, b);
@@ -107,9 +127,15 @@ impl Simd for Simd128 {
         splat_i32(value: i32) -> v128 = i32x4_splat(value);
         add_i32(a: v128, b: v128) -> v128 = i32x4_add(a, b);
         sub_i32(a: v128, b: v128) -> v128 = i32x4_sub(a, b);
+        float_of_i32(a: v128) -> v128 = f32x4_convert_i32x4(a);
         lanes(value: f32) -> [v128; 16] = [f32x4_splat(value); 16];
     }
 
+    #[inline(always)]
+    fn store_low_bytes(self, a: v128, to: &mut [i8]) {
+        let bytes = i8x16_shuffle::<0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12>(a, a);
+        to[..4].copy_from_slice(&i32x4_extract_lane::<0>(bytes).to_ne_bytes().map(u8::cast_signed));
+    }
     #[inline(always)]
     fn shl_i32<const BITS: i32>(self, a: v128) -> v128 {
         i32x4_shl(a, BITS.cast_unsigned())

@@ -1,0 +1,202 @@
+//! The public functions: checks, cuts into parts, runs them.
+
+use kernform_simd::Isa;
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
+
+use super::driver::{ComputePart, Part, Product, Sink, part_scratch};
+use super::kernels::Kernels;
+use super::packed::{MAX_DEPTH, PackedI8};
+use crate::driver::Output;
+use crate::multiply::check_shapes;
+use crate::{Epilogue, GemmError, PANEL};
+
+/// Factors of rows or of columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Scale<'a> {
+    /// The same for all.
+    One(f32),
+    /// One for each.
+    Each(&'a [f32]),
+}
+
+impl Scale<'_> {
+    /// The factor of row or column `i`.
+    #[inline(always)]
+    pub(super) fn get(&self, i: usize) -> f32 {
+        match *self {
+            Scale::One(scale) => scale,
+            Scale::Each(scales) => scales[i],
+        }
+    }
+
+    fn check(&self, needed: usize) -> Result<(), GemmError> {
+        match self {
+            Scale::One(_) => Ok(()),
+            Scale::Each(scales) => Scale::check_len(scales.len(), needed),
+        }
+    }
+
+    pub(super) const fn check_len(found: usize, needed: usize) -> Result<(), GemmError> {
+        if found == needed { Ok(()) } else { Err(GemmError::ScaleLength { needed, found }) }
+    }
+}
+
+/// The left operand `[m, k]`: int8 already, or floats that are quantised on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Bytes and the factors of their rows.
+    Quantized {
+        /// The bytes; all values are legal, -128 too.
+        values: MatrixRef<'a, i8>,
+        /// What a row's bytes are multiplied with to give its values.
+        scale: Scale<'a>,
+    },
+    /// Each row quantised by its own largest magnitude, as [`quantize_rows`](super::quantize_rows) does.
+    Dynamic(MatrixRef<'a, f32>),
+    /// All rows quantised with one multiplier, as [`quantize_with`](super::quantize_with) does.
+    Static {
+        /// The floats.
+        values: MatrixRef<'a, f32>,
+        /// What they are multiplied with to give the bytes.
+        multiplier: f32,
+        /// What the bytes are multiplied with on the way out, mostly `1 / multiplier`.
+        scale: f32,
+    },
+}
+
+impl Rows<'_> {
+    /// The shape `(m, k)`.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        match self {
+            Rows::Quantized { values, .. } => (values.rows(), values.cols()),
+            Rows::Dynamic(values) | Rows::Static { values, .. } => (values.rows(), values.cols()),
+        }
+    }
+}
+
+/// Parts into which a product is cut at most.
+const MAX_PARTS: usize = 64;
+/// Multiply-adds below which another thread is not worth waking.
+const WORK_PER_PART: usize = 1 << 20;
+
+/// Floats of scratch that [`gemm_i8`] and [`gemm_i8_i32`] need for a product of these shapes with `threads` threads,
+/// whatever the level.
+///
+/// It never shrinks as a number grows, so that the scratch of the largest product serves smaller ones.
+#[must_use]
+pub fn gemm_i8_scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
+    if m == 0 || n == 0 {
+        return 0;
+    }
+    // No packed operand is deeper.
+    threads.clamp(1, MAX_PARTS) * part_scratch(m, k.min(MAX_DEPTH))
+}
+
+/// `c = activation(sum * (row_scale * col_scale) + bias) + residual`, where `sum` is the exact integer product of A
+/// `[m, k]` and B `[k, n]`, for C `[m, n]`.
+///
+/// Element `c[i,j]` is `mul_add(f32(sum), row_scale[i] * col_scale[j], bias[j])` with a bias of 0 where there is none,
+/// then the activation, then the residual: the bits of [`reference::gemm_i8`](super::reference::gemm_i8) in the class of
+/// `isa`, whatever the level, the strides and the threads. `k = 0` leaves the bias or 0.
+///
+/// Before the activation, the error against exact arithmetic on the same bytes is at most `gamma_4 * (|bias| + |sum *
+/// row_scale * col_scale|)` (conversion, product of the scales, product, sum), where nothing underflows. How far the
+/// bytes are from the floats that they stand for is said with [`quantize_rows`](super::quantize_rows). A row with NaN or
+/// an infinity gives NaN where it is quantised dynamically.
+///
+/// Nothing is allocated; `scratch` must have [`gemm_i8_scratch_len`] floats, whatever they hold.
+///
+/// # Errors
+/// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
+pub fn gemm_i8(
+    isa: Isa,
+    parallel: &impl Parallel,
+    rows: Rows<'_>,
+    b: &PackedI8<'_>,
+    col_scale: Scale<'_>,
+    mut c: MatrixMut<'_, f32>,
+    epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
+    let (m, _) = rows.shape();
+    let (_, n) = b.shape();
+    let residual_shape = epilogue.residual.map(|residual| (residual.rows(), residual.cols()));
+    let bias_len = epilogue.bias.map(<[f32]>::len);
+    check_shapes(rows.shape(), b.shape(), (c.rows(), c.cols()), bias_len, residual_shape)?;
+    if let Rows::Quantized { scale, .. } = rows {
+        scale.check(m)?;
+    }
+    col_scale.check(n)?;
+    let sink = Sink::Floats {
+        c: Output { row_stride: c.row_stride(), col_stride: c.col_stride(), data: c.as_mut_slice().as_mut_ptr() },
+        col_scale,
+        epilogue: *epilogue,
+    };
+    run(isa, parallel, rows, b, sink, scratch)
+}
+
+/// `c = a b` in integers, for A `[m, k]`, B `[k, n]`, C `[m, n]`: exact.
+///
+/// Nothing is allocated; `scratch` must have [`gemm_i8_scratch_len`] floats, whatever they hold.
+///
+/// # Errors
+/// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
+pub fn gemm_i8_i32(
+    isa: Isa,
+    parallel: &impl Parallel,
+    a: MatrixRef<'_, i8>,
+    b: &PackedI8<'_>,
+    mut c: MatrixMut<'_, i32>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
+    check_shapes((a.rows(), a.cols()), b.shape(), (c.rows(), c.cols()), None, None)?;
+    let (row_stride, col_stride) = (c.row_stride(), c.col_stride());
+    // Carried as floats and written as the integers they are.
+    let c = Output { row_stride, col_stride, data: c.as_mut_slice().as_mut_ptr().cast() };
+    run(isa, parallel, Rows::Quantized { values: a, scale: Scale::One(1.0) }, b, Sink::Integers { c }, scratch)
+}
+
+/// Runs a product whose shapes were checked.
+fn run(
+    isa: Isa,
+    parallel: &impl Parallel,
+    rows: Rows<'_>,
+    b: &PackedI8<'_>,
+    sink: Sink<'_>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
+    let ((m, k), (_, n)) = (rows.shape(), b.shape());
+    let threads = parallel.threads();
+    let (needed, found) = (gemm_i8_scratch_len(threads, m, n, k), scratch.len());
+    let mut rest = scratch.get_mut(..needed).ok_or(GemmError::ScratchTooShort { needed, found })?;
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let product = Product { k, rows, b: b.as_slice(), sink, kernels: Kernels::of(isa) };
+    let (row_parts, col_parts) = grid(threads, m, n, k);
+    let (part_rows, part_cols) = (m.div_ceil(row_parts), n.div_ceil(PANEL).div_ceil(col_parts) * PANEL);
+    let mut parts: [Part<'_>; MAX_PARTS] = core::array::from_fn(|_| Part { rows: 0..0, cols: 0..0, scratch: &mut [] });
+    let places = (0..m).step_by(part_rows).flat_map(|row| (0..n).step_by(part_cols).map(move |col| (row, col)));
+    let mut count = 0;
+    for (part, (row, col)) in parts.iter_mut().zip(places) {
+        let (scratch, left) = rest.split_at_mut(part_scratch(m, k));
+        rest = left;
+        *part = Part { rows: row..m.min(row + part_rows), cols: col..n.min(col + part_cols), scratch };
+        count += 1;
+    }
+    if let [part] = &mut parts[..count] {
+        isa.dispatch(ComputePart { product: &product, part });
+        return Ok(());
+    }
+    parallel.for_each(&mut parts[..count], |_, part| isa.dispatch(ComputePart { product: &product, part }));
+    Ok(())
+}
+
+/// Into how many parts rows and columns are cut: rows first, so that each row is quantised once.
+fn grid(threads: usize, m: usize, n: usize, k: usize) -> (usize, usize) {
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let parts = threads.min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
+    let rows = parts.min(m.div_ceil(24));
+    (rows, (parts / rows).min(n.div_ceil(4 * PANEL)))
+}

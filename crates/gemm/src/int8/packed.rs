@@ -1,0 +1,179 @@
+//! The right operand, rearranged once for many products.
+
+use kernform_tensor::MatrixRef;
+
+use crate::{GemmError, PANEL};
+
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+/// Values of `k` that stand next to each other for a column.
+pub(crate) const GROUP: usize = 4;
+/// Bytes of a group of all columns of a panel: one cache line.
+pub(crate) const LINE: usize = PANEL * GROUP;
+/// The largest `k`: up to there, every sum of products of bytes fits an `i32`.
+pub const MAX_DEPTH: usize = (i32::MAX / (128 * 128)) as usize;
+
+/// The right operand of [`gemm_i8`](super::gemm_i8) in the layout that its kernels read: the same for every level and
+/// machine.
+///
+/// `[k, n]` is cut into panels of [`PANEL`](crate::PANEL) columns. A panel begins with the sum of each of its columns,
+/// as 32-bit integers with the lowest byte first; then come its groups of four rows, in each of which a column's four
+/// bytes stand together, since that is what one lane of a dot-product instruction multiplies. `k` and the last panel are
+/// filled with zeros. So with `groups = k.div_ceil(4)`, element `(i, j)` is at
+/// `(j / 16 * (1 + groups) + 1 + i / 4) * 64 + j % 16 * 4 + i % 4`, and packed weights can be written to a file, mapped,
+/// or read from flash ([`PackedI8::from_slice`]). Products are fastest where the data begin at a multiple of 64 bytes;
+/// [`PackedI8::pack`] allocates so.
+///
+/// The sums serve instructions that multiply signed by unsigned bytes: activations become unsigned by adding 128, and
+/// 128 times the sum is taken off again.
+#[derive(Clone, Debug)]
+pub struct PackedI8<'a> {
+    k: usize,
+    n: usize,
+    data: Storage<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Storage<'a> {
+    Borrowed(&'a [i8]),
+    #[cfg(feature = "alloc")]
+    Owned(Vec<Line>),
+}
+
+/// A group of a panel, on a cache line of its own.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([i8; LINE]);
+
+impl<'a> PackedI8<'a> {
+    /// Bytes of a packed `[k, n]` operand.
+    ///
+    /// # Errors
+    /// [`GemmError::Depth`] where `k` is larger than [`MAX_DEPTH`], [`GemmError::TooLarge`] where the length does not
+    /// fit `usize`.
+    pub const fn packed_len(k: usize, n: usize) -> Result<usize, GemmError> {
+        if k > MAX_DEPTH {
+            return Err(GemmError::Depth { most: MAX_DEPTH, found: k });
+        }
+        match n.div_ceil(PANEL).checked_mul(panel_len(k)) {
+            Some(len) => Ok(len),
+            None => Err(GemmError::TooLarge),
+        }
+    }
+
+    /// Data packed before, of a `[k, n]` operand.
+    ///
+    /// The sums of the columns are taken as they are: data that [`PackedI8::has_right_sums`] refuses give products that
+    /// differ from level to level, and nothing worse.
+    ///
+    /// # Errors
+    /// [`GemmError::PackedLength`] where the length is not [`PackedI8::packed_len`], and the errors of that.
+    pub const fn from_slice(k: usize, n: usize, data: &'a [i8]) -> Result<Self, GemmError> {
+        match Self::packed_len(k, n) {
+            Ok(needed) if needed == data.len() => Ok(PackedI8 { k, n, data: Storage::Borrowed(data) }),
+            Ok(needed) => Err(GemmError::PackedLength { needed, found: data.len() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Packs `b`, of any strides, into memory of the caller, of which it takes the first [`PackedI8::packed_len`] bytes.
+    ///
+    /// # Errors
+    /// [`GemmError::PackedLength`] where there are fewer, and the errors of [`PackedI8::packed_len`].
+    pub fn pack_into(b: MatrixRef<'_, i8>, into: &'a mut [i8]) -> Result<Self, GemmError> {
+        let (k, n) = (b.rows(), b.cols());
+        let needed = Self::packed_len(k, n)?;
+        let found = into.len();
+        let into = into.get_mut(..needed).ok_or(GemmError::PackedLength { needed, found })?;
+        pack(b, into);
+        Ok(PackedI8 { k, n, data: Storage::Borrowed(into) })
+    }
+
+    /// The shape `(k, n)` of the operand.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.k, self.n)
+    }
+
+    /// The packed bytes, as [`PackedI8::from_slice`] takes them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[i8] {
+        match &self.data {
+            Storage::Borrowed(data) => data,
+            #[cfg(feature = "alloc")]
+            // SAFETY: a `Line` is exactly `LINE` bytes without padding.
+            Storage::Owned(lines) => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) },
+        }
+    }
+
+    /// Whether the sums that stand before each panel are those of its columns. Reads all of the data: a check for bytes
+    /// from a place that is not trusted.
+    #[must_use]
+    pub fn has_right_sums(&self) -> bool {
+        self.as_slice().chunks_exact(panel_len(self.k)).all(|panel| {
+            let (sums, groups) = panel.split_at(LINE);
+            (0..PANEL)
+                .all(|j| sum_of_column(groups, j).to_le_bytes().map(u8::cast_signed) == sums[j * GROUP..][..GROUP])
+        })
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl PackedI8<'static> {
+    /// Packs `b`, of any strides, into memory of its own. For PyTorch weights `[out, in]` give the transposed view.
+    ///
+    /// # Errors
+    /// [`GemmError::OutOfMemory`], and the errors of [`PackedI8::packed_len`].
+    pub fn pack(b: MatrixRef<'_, i8>) -> Result<Self, GemmError> {
+        let (k, n) = (b.rows(), b.cols());
+        let bytes = Self::packed_len(k, n)?;
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(bytes / LINE).map_err(|_| GemmError::OutOfMemory { elements: bytes })?;
+        lines.resize(bytes / LINE, Line([0; LINE]));
+        // SAFETY: a `Line` is exactly `LINE` bytes without padding.
+        pack(b, unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), bytes) });
+        Ok(PackedI8 { k, n, data: Storage::Owned(lines) })
+    }
+}
+
+/// Bytes of a panel of `k` rows.
+pub(crate) const fn panel_len(k: usize) -> usize {
+    (1 + k.div_ceil(GROUP)) * LINE
+}
+
+/// The sum of column `j` of a panel.
+fn sum_of_column(groups: &[i8], j: usize) -> i32 {
+    groups.chunks_exact(LINE).flat_map(|line| &line[j * GROUP..][..GROUP]).map(|value| i32::from(*value)).sum()
+}
+
+fn pack(b: MatrixRef<'_, i8>, into: &mut [i8]) {
+    let (k, n) = (b.rows(), b.cols());
+    for (panel, into) in into.chunks_exact_mut(panel_len(k)).enumerate() {
+        let col = panel * PANEL;
+        let (sums, groups) = into.split_at_mut(LINE);
+        pack_panel(b, col, PANEL.min(n - col), groups);
+        for (j, sum) in sums.chunks_exact_mut(GROUP).enumerate() {
+            sum.copy_from_slice(&sum_of_column(groups, j).to_le_bytes().map(u8::cast_signed));
+        }
+    }
+}
+
+fn pack_panel(b: MatrixRef<'_, i8>, col: usize, cols: usize, groups: &mut [i8]) {
+    let (k, data) = (b.rows(), b.as_slice());
+    let (row_stride, col_stride) = (b.row_stride(), b.col_stride());
+    for (group, line) in groups.chunks_exact_mut(LINE).enumerate() {
+        let row = group * GROUP;
+        for (j, four) in line.chunks_exact_mut(GROUP).enumerate() {
+            let start = row * row_stride + (col + j) * col_stride;
+            if j < cols && row_stride == 1 && row + GROUP <= k {
+                four.copy_from_slice(&data[start..start + GROUP]);
+            } else {
+                for (i, value) in four.iter_mut().enumerate() {
+                    *value = if j < cols && row + i < k { data[start + i * row_stride] } else { 0 };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The int8 product against its reference on every level: integers exactly, floats to the bit.
+
+use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len, reference};
+use kernform_gemm::{Activation, Epilogue};
+use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
+use kernform_tensor::parallel::Threads;
+use kernform_tensor::{MatrixMut, MatrixRef, Serial};
+use kernform_testkit::{assert_same_bits, isa_tests_integer, up_to};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+/// A matrix in a layout of its own: row-major, column-major, with gaps in either direction.
+#[derive(Clone, Debug)]
+struct Stored<T> {
+    data: Vec<T>,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Placement {
+    transposed: bool,
+    gap: usize,
+    step: usize,
+}
+
+const PLAIN: Placement = Placement { transposed: false, gap: 0, step: 1 };
+
+fn placement() -> impl Strategy<Value = Placement> {
+    (any::<bool>(), prop_oneof![3 => Just(0usize), 1 => 1usize..20], prop_oneof![4 => Just(1usize), 1 => 2usize..4])
+        .prop_map(|(transposed, gap, step)| Placement { transposed, gap, step })
+}
+
+impl<T> Stored<T> {
+    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> T) -> Self {
+        let (outer, inner) = if at.transposed { (cols, rows) } else { (rows, cols) };
+        let outer_stride = inner * at.step + at.gap;
+        let (row_stride, col_stride) = if at.transposed { (at.step, outer_stride) } else { (outer_stride, at.step) };
+        let data = (0..outer * outer_stride).map(|_| value()).collect();
+        Stored { data, rows, cols, row_stride, col_stride }
+    }
+    fn view(&self) -> MatrixRef<'_, T> {
+        MatrixRef::with_strides(&self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
+    }
+    fn view_mut(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut::with_strides(&mut self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
+    }
+}
+
+/// The activation on one value in the class of the level.
+fn activate(class: Class, activation: Activation, x: f32) -> f32 {
+    struct One(Activation, f32);
+    impl Kernel for One {
+        type Output = f32;
+        fn run<S: Simd>(self, s: S) -> f32 {
+            let mut y = [0.0; 64];
+            s.store(kernform_math::vector::activate(s, self.0, s.splat(self.1)), &mut y);
+            y[0]
+        }
+    }
+    match class {
+        Class::Fused => Scalar::<Fused>::new().vectorize(One(activation, x)),
+        Class::Unfused => Scalar::<Unfused>::new().vectorize(One(activation, x)),
+    }
+}
+
+/// Where A comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Bytes,
+    Dynamic,
+    Static,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    m: usize,
+    n: usize,
+    k: usize,
+    source: Source,
+    a: Placement,
+    b: Placement,
+    c: Placement,
+    residual: Option<Placement>,
+    bias: bool,
+    one_scale: bool,
+    activation: Activation,
+    threads: usize,
+    seed: u64,
+    hostile: bool,
+}
+
+fn extent() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => 0usize..=20, 2 => 0usize..=70, 1 => prop::sample::select(vec![1usize, 4, 6, 12, 16, 31, 32, 33, 48])]
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let shape = (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270]);
+    let activation = prop::sample::select(vec![Activation::Identity, Activation::Relu, Activation::GeluErf]);
+    let source = prop::sample::select(vec![Source::Bytes, Source::Dynamic, Source::Static]);
+    (
+        shape,
+        (source, placement(), placement(), placement(), prop::option::of(placement())),
+        (any::<bool>(), any::<bool>(), activation, 1usize..=3, any::<u64>(), any::<bool>()),
+    )
+        .prop_map(|((m, n, k), (source, a, b, c, residual), rest)| {
+            let (bias, one_scale, activation, threads, seed, hostile) = rest;
+            Case { m, n, k, source, a, b, c, residual, bias, one_scale, activation, threads, seed, hostile }
+        })
+}
+
+/// Values that do not need a strategy each.
+struct Values {
+    state: u64,
+    hostile: bool,
+}
+
+impl Values {
+    fn bits(&mut self) -> u32 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) as u32
+    }
+    /// Any byte; where extremes are asked for, those of the range half of the time.
+    fn byte(&mut self) -> i8 {
+        let bits = self.bits();
+        if self.hostile && bits & 0x100 == 0 {
+            return [-128, -127, 127, -128][(bits >> 9 & 3) as usize];
+        }
+        bits.to_le_bytes()[0].cast_signed()
+    }
+    fn float(&mut self) -> f32 {
+        const EXTREMES: [f32; 8] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-45, -0.0, 1e-38];
+        let bits = self.bits();
+        if self.hostile && bits.is_multiple_of(197) {
+            return EXTREMES[(bits / 197 % 8) as usize];
+        }
+        (bits >> 7) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+fn check_integers(isa: Isa, case: &Case) {
+    let Case { m, n, k, .. } = *case;
+    let mut values = Values { state: case.seed, hostile: case.hostile };
+    let a = Stored::new(m, k, case.a, || values.byte());
+    let b = Stored::new(k, n, case.b, || values.byte());
+    let c = Stored::new(m, n, case.c, || values.bits().cast_signed());
+    let packed = PackedI8::pack(b.view()).unwrap();
+    assert!(packed.has_right_sums());
+    let (mut expected, mut actual) = (c.clone(), c);
+    reference::gemm_i8_i32(a.view(), b.view(), expected.view_mut()).unwrap();
+    let mut scratch = vec![f32::NAN; gemm_i8_scratch_len(case.threads, m, n, k)];
+    gemm_i8_i32(isa, &Threads(case.threads), a.view(), &packed, actual.view_mut(), &mut scratch).unwrap();
+    // The storage between the elements too: nothing else may be written.
+    assert_eq!(actual.data, expected.data, "{case:?}");
+}
+
+fn check(isa: Isa, case: &Case) {
+    check_integers(isa, case);
+    let Case { m, n, k, .. } = *case;
+    let mut values = Values { state: case.seed, hostile: case.hostile };
+    let bytes = Stored::new(m, k, case.a, || values.byte());
+    let floats = Stored::new(m, k, case.a, || values.float());
+    let b = Stored::new(k, n, case.b, || values.byte());
+    let scales = |len, values: &mut Values| -> Vec<f32> {
+        let one = values.float();
+        (0..len).map(|_| if case.one_scale { one } else { values.float() }).collect()
+    };
+    let (given_scale, col_scale) = (scales(m, &mut values), scales(n, &mut values));
+    let bias: Option<Vec<f32>> = case.bias.then(|| (0..n).map(|_| values.float()).collect());
+    let residual = case.residual.map(|at| Stored::new(m, n, at, || values.float()));
+    let c = Stored::new(m, n, case.c, || values.float());
+    let (multiplier, one_scale) = (values.float() * 200.0, values.float());
+
+    let mut a = bytes.clone();
+    let mut row_scale = given_scale.clone();
+    for (i, row_scale) in row_scale.iter_mut().enumerate() {
+        let row: Vec<f32> = (0..k).map(|j| *floats.view().get(i, j).unwrap()).collect();
+        let mut q = vec![0; k];
+        match case.source {
+            Source::Bytes => continue,
+            Source::Dynamic => *row_scale = reference::quantize_row(&row, &mut q),
+            Source::Static => {
+                reference::quantize_with(&row, multiplier, &mut q);
+                *row_scale = one_scale;
+            }
+        }
+        let mut view = a.view_mut();
+        for (j, q) in q.into_iter().enumerate() {
+            *view.get_mut(i, j).unwrap() = q;
+        }
+    }
+
+    let mut expected = c.clone();
+    let residual = residual.as_ref().map(Stored::view);
+    let act = |x| activate(isa.class(), case.activation, x);
+    let out = expected.view_mut();
+    match isa.class() {
+        Class::Fused => reference::gemm_i8::<f32, Fused>(
+            a.view(),
+            &row_scale,
+            b.view(),
+            &col_scale,
+            out,
+            bias.as_deref(),
+            act,
+            residual,
+        ),
+        Class::Unfused => reference::gemm_i8::<f32, Unfused>(
+            a.view(),
+            &row_scale,
+            b.view(),
+            &col_scale,
+            out,
+            bias.as_deref(),
+            act,
+            residual,
+        ),
+    }
+    .unwrap();
+
+    let mut epilogue = Epilogue::bias(bias.as_deref()).with_activation(case.activation);
+    epilogue.residual = residual;
+    let packed = PackedI8::pack(b.view()).unwrap();
+    let scale_of = |scales: &'_ [f32]| -> Option<f32> { scales.first().copied().filter(|_| case.one_scale) };
+    let row = scale_of(&given_scale).map_or(Scale::Each(&given_scale), Scale::One);
+    let col = scale_of(&col_scale).map_or(Scale::Each(&col_scale), Scale::One);
+    let rows = match case.source {
+        Source::Bytes => Rows::Quantized { values: bytes.view(), scale: row },
+        Source::Dynamic => Rows::Dynamic(floats.view()),
+        Source::Static => Rows::Static { values: floats.view(), multiplier, scale: one_scale },
+    };
+    let mut actual = c.clone();
+    let mut scratch = vec![f32::NAN; gemm_i8_scratch_len(case.threads, m, n, k)];
+    let out = actual.view_mut();
+    gemm_i8(isa, &Threads(case.threads), rows, &packed, col, out, &epilogue, &mut scratch).unwrap();
+    assert_same_bits(&format!("{case:?}"), &actual.data, &expected.data);
+}
+
+fn equals_reference(isa: Isa) {
+    TestRunner::new(up_to(150))
+        .run(&case(), |case| {
+            check(isa, &case);
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn large(m: usize, n: usize, k: usize, threads: usize) -> Case {
+    Case {
+        m,
+        n,
+        k,
+        source: Source::Dynamic,
+        a: PLAIN,
+        b: Placement { transposed: true, ..PLAIN },
+        c: PLAIN,
+        residual: Some(PLAIN),
+        bias: true,
+        one_scale: false,
+        activation: Activation::Relu,
+        threads,
+        seed: (m * n + k) as u64,
+        hostile: false,
+    }
+}
+
+/// Shapes beyond a block of rows, and large enough that they are cut for threads.
+fn equals_reference_across_blocks(isa: Isa) {
+    for (m, n, k, threads) in [(270, 33, 130, 1), (300, 70, 100, 3), (5, 200, 1100, 2), (13, 17, 12_000, 1)] {
+        check(isa, &large(m, n, k, threads));
+    }
+}
+
+/// Every number of rows up to beyond the tallest tile, with every width up to beyond the widest one.
+fn every_tile_is_exact(isa: Isa) {
+    for m in 1..=26 {
+        for n in [1, 7, 8, 9, 16, 17, 24, 40, 56, 72, 100, 120, 129, 144] {
+            let seed = (m * 1000 + n) as u64;
+            check_integers(isa, &Case { hostile: true, seed, ..large(m, n, 3 + (m + n) % 29, 1) });
+        }
+    }
+}
+
+/// Named extremes: products that saturate 16 bits in pairs, sums at the end of 32 bits.
+fn extremes_are_exact(isa: Isa) {
+    let mut scratch = vec![0.0; gemm_i8_scratch_len(1, 3, 20, 131_071)];
+    for k in [1, 2, 3, 4, 5, 8, 64, 1023, 131_071] {
+        for (x, y) in [(-128i8, -128i8), (-128, 127), (127, -128), (127, 127), (-127, -127), (-1, -128), (-128, 0)] {
+            let a = MatrixRef::with_strides(core::slice::from_ref(&x), 3, k, 0, 0).unwrap();
+            let b = MatrixRef::with_strides(core::slice::from_ref(&y), k, 20, 0, 0).unwrap();
+            let packed = PackedI8::pack(b).unwrap();
+            let mut c = [0; 60];
+            gemm_i8_i32(isa, &Serial, a, &packed, MatrixMut::new(&mut c, 3, 20).unwrap(), &mut scratch).unwrap();
+            let expected = i32::try_from(i64::from(x) * i64::from(y) * k as i64).unwrap();
+            assert_eq!(c, [expected; 60], "{k} times {x} x {y}");
+        }
+        // Signs that alternate: pairs of opposite extremes.
+        let a: Vec<i8> = (0..k).map(|i| if i % 2 == 0 { -128 } else { 127 }).collect();
+        let b: Vec<i8> = (0..k).map(|i| if i % 3 == 0 { 127 } else { -128 }).collect();
+        let packed = PackedI8::pack(MatrixRef::new(&b, k, 1).unwrap()).unwrap();
+        let mut c = [0];
+        let a_row = MatrixRef::new(&a, 1, k).unwrap();
+        gemm_i8_i32(isa, &Serial, a_row, &packed, MatrixMut::new(&mut c, 1, 1).unwrap(), &mut scratch).unwrap();
+        let expected: i64 = a.iter().zip(&b).map(|(a, b)| i64::from(*a) * i64::from(*b)).sum();
+        assert_eq!(i64::from(c[0]), expected, "{k} alternating");
+    }
+}
+
+isa_tests_integer!(equals_reference, equals_reference_across_blocks, every_tile_is_exact, extremes_are_exact);

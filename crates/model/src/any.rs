@@ -1,0 +1,42 @@
+//! A model of any family.
+
+use alloc::string::ToString;
+
+use kernform_formats::{Json, ModelSource};
+use kernform_simd::Isa;
+
+use crate::config::Family;
+use crate::encoder::EncoderModel;
+use crate::encoder_decoder::EncoderDecoder;
+use crate::error::ModelError;
+
+/// A model of the family that its configuration names.
+pub enum Model {
+    /// An encoder with a decoder.
+    EncoderDecoder(EncoderDecoder),
+    /// An encoder alone.
+    Encoder(EncoderModel),
+}
+
+impl Model {
+    /// Reads and packs the weights that `config` (a `config.json`) asks for.
+    ///
+    /// # Errors
+    /// A family that is not known, or what [`EncoderDecoder::load`] and [`EncoderModel::load`] say.
+    pub fn load(source: &impl ModelSource, config: &Json, isa: Isa) -> Result<Self, ModelError> {
+        let name = config.required_str("model_type")?;
+        match Family::from_name(name) {
+            Some(family) if family.is_encoder() => Ok(Self::Encoder(EncoderModel::load(source, config, isa)?)),
+            Some(_) => Ok(Self::EncoderDecoder(EncoderDecoder::load(source, config, isa)?)),
+            None => Err(ModelError::UnknownFamily { name: name.to_string(), known: &Family::ALL }),
+        }
+    }
+
+    /// Bytes of packed weights and tables.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::EncoderDecoder(model) => model.memory(),
+            Self::Encoder(model) => model.memory(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Multi-head attention with its projections (Vaswani et al. 2017, section 3.2.2).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use kernform_attention::{
+    Bias, Heads, KeptKeys, Mask, Rows, RowsMut, Segment, Visible, attend, attend_cached, attend_scratch_len,
+};
+use kernform_tensor::Parallel;
+
+use crate::error::ModelError;
+use crate::layers::{Activations, Context, Residual};
+use crate::linear::{Extra, Linear};
+use crate::rotary::Rotary;
+use crate::session::Cache;
+
+/// Attention among the tokens of a sequence. Queries, keys and values come from one product.
+pub(crate) struct SelfAttention {
+    qkv: Linear,
+    out: Linear,
+    heads: Heads,
+    scale: f32,
+    /// How positions turn queries and keys, where they enter so.
+    rotary: Option<Arc<Rotary>>,
+    /// How far a token sees to either side, where that is not all of its sequence.
+    window: Option<usize>,
+    residual: Residual,
+}
+
+impl SelfAttention {
+    pub(crate) fn new(qkv: Linear, out: Linear, heads: Heads, residual: Residual) -> Self {
+        Self { qkv, out, heads, scale: scale(heads.head_dim), rotary: None, window: None, residual }
+    }
+
+    /// Queries and keys are turned by their positions.
+    pub(crate) fn with_rotary(self, rotary: Arc<Rotary>) -> Self {
+        Self { rotary: Some(rotary), ..self }
+    }
+
+    /// Tokens see so far to either side, or all of their sequence.
+    pub(crate) fn with_window(self, window: Option<usize>) -> Self {
+        Self { window, ..self }
+    }
+
+    fn width(&self) -> usize {
+        self.heads.query_heads * self.heads.head_dim
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.qkv.memory() + self.out.memory()
+    }
+
+    pub(crate) fn scratch_len<P: Parallel>(&self, tokens: usize, parallel: &P) -> Result<usize, ModelError> {
+        let products =
+            self.qkv.scratch_len(tokens, parallel.threads()).max(self.out.scratch_len(tokens, parallel.threads()));
+        Ok(products.max(attend_scratch_len(self.heads, parallel)?))
+    }
+
+    /// Attention among the tokens of each segment, to those of them that are kept.
+    pub(crate) fn forward<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        segments: &[Segment],
+        keys: KeptKeys<'_>,
+        causal: bool,
+    ) -> Result<(), ModelError> {
+        let band = self.window.map(|window| band(segments, window));
+        let bias = band.as_ref().map(|(data, len)| Bias::shared(data, *len));
+        let mask = Mask { causal, keys, bias };
+        let turn = |projected: &mut [f32]| match &self.rotary {
+            Some(rotary) => rotary.turn(context.isa, self.heads, segments, projected, 3 * self.width()),
+            None => Ok(()),
+        };
+        self.run(context, a, turn, |q, k, v, out, scratch| {
+            Ok(attend(context.isa, context.parallel, self.heads, self.scale, q, k, v, segments, mask, out, scratch)?)
+        })
+    }
+
+    /// One new token a row: its key and value go to the row's slot, then it attends to all that the slot holds.
+    pub(crate) fn step<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        cache: &mut Cache<'_>,
+        slots: &[usize],
+    ) -> Result<(), ModelError> {
+        self.run(
+            context,
+            a,
+            |_| Ok(()),
+            |q, k, v, out, scratch| {
+                cache.append_step(slots, k, v)?;
+                let seen = Visible::default();
+                Ok(attend_cached(
+                    context.isa,
+                    context.parallel,
+                    self.heads,
+                    self.scale,
+                    q,
+                    cache,
+                    slots,
+                    seen,
+                    out,
+                    scratch,
+                )?)
+            },
+        )
+    }
+
+    fn run<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        turn: impl FnOnce(&mut [f32]) -> Result<(), ModelError>,
+        mix: impl FnOnce(Rows<'_>, Rows<'_>, Rows<'_>, RowsMut<'_>, &mut [f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let width = self.width();
+        self.residual.run(context, a, |s| {
+            self.qkv.apply(context, s.input.unwrap_or(s.mixed), s.projected, Extra::default(), s.scratch)?;
+            turn(s.projected)?;
+            let stride = 3 * width;
+            let part = |i: usize| Rows::new(s.projected.get(i * width..).unwrap_or_default(), stride);
+            mix(part(0), part(1), part(2), RowsMut::new(s.mixed, width), s.scratch)?;
+            self.out.apply(context, s.mixed, s.out, Extra::residual(s.residual), s.scratch)
+        })
+    }
+}
+
+/// A bias that leaves each token those at most `window` away, and how many keys its rows have.
+fn band(segments: &[Segment], window: usize) -> (Vec<f32>, usize) {
+    let len = segments.iter().map(|segment| segment.key.len()).max().unwrap_or(0);
+    let bias = |i: usize| if (i / len).abs_diff(i % len) <= window { 0.0 } else { f32::NEG_INFINITY };
+    ((0..len * len).map(bias).collect(), len)
+}
+
+/// Attention of decoder tokens to encoder tokens.
+pub(crate) struct CrossAttention {
+    query: Linear,
+    key_value: Linear,
+    out: Linear,
+    pub(crate) heads: Heads,
+    pub(crate) scale: f32,
+    residual: Residual,
+}
+
+impl CrossAttention {
+    pub(crate) fn new(query: Linear, key_value: Linear, out: Linear, heads: Heads, residual: Residual) -> Self {
+        Self { query, key_value, out, heads, scale: scale(heads.head_dim), residual }
+    }
+
+    fn width(&self) -> usize {
+        self.heads.query_heads * self.heads.head_dim
+    }
+
+    pub(crate) fn scratch_len<P: Parallel>(&self, tokens: usize, parallel: &P) -> Result<usize, ModelError> {
+        let maps = [&self.query, &self.key_value, &self.out];
+        let products = maps.map(|map| map.scratch_len(tokens, parallel.threads())).into_iter().max().unwrap_or(0);
+        Ok(products.max(attend_scratch_len(self.heads, parallel)?))
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.query.memory() + self.key_value.memory() + self.out.memory()
+    }
+
+    /// Keys and values of encoder states `[tokens, width]`, side by side in `projected`: `[tokens, 2 width]`.
+    pub(crate) fn project<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        states: &[f32],
+        projected: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), ModelError> {
+        self.key_value.apply(context, states, projected, Extra::default(), scratch)
+    }
+
+    /// Keys and values as [`CrossAttention::project`] left them.
+    pub(crate) fn keys_and_values<'p>(&self, projected: &'p [f32]) -> (Rows<'p>, Rows<'p>) {
+        let width = self.width();
+        let part = |i: usize| Rows::new(projected.get(i * width..).unwrap_or_default(), 2 * width);
+        (part(0), part(1))
+    }
+
+    /// Attention to projected keys and values, with `mix` as the kernel that mixes the values for queries `[tokens, width]`.
+    pub(crate) fn run<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        mix: impl FnOnce(Rows<'_>, RowsMut<'_>, &mut [f32]) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let width = self.width();
+        self.residual.run(context, a, |s| {
+            let queries = &mut s.projected[..s.residual.len()];
+            self.query.apply(context, s.input.unwrap_or(s.mixed), queries, Extra::default(), s.scratch)?;
+            mix(Rows::new(queries, width), RowsMut::new(s.mixed, width), s.scratch)?;
+            self.out.apply(context, s.mixed, s.out, Extra::residual(s.residual), s.scratch)
+        })
+    }
+
+    /// Each row attends to the keys of its source's slot.
+    pub(crate) fn step<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        cache: &Cache<'_>,
+        sources: &[usize],
+    ) -> Result<(), ModelError> {
+        self.run(context, a, |q, out, scratch| {
+            let seen = Visible::default();
+            Ok(attend_cached(
+                context.isa,
+                context.parallel,
+                self.heads,
+                self.scale,
+                q,
+                cache,
+                sources,
+                seen,
+                out,
+                scratch,
+            )?)
+        })
+    }
+}
+
+/// `1 / sqrt(head_dim)`, in double precision and rounded once.
+fn scale(head_dim: usize) -> f32 {
+    (1.0 / libm::sqrt(head_dim as f64)) as f32
+}

@@ -1,0 +1,64 @@
+//! A stack of encoder layers.
+
+use alloc::vec::Vec;
+
+use kernform_attention::{KeptKeys, Segment};
+use kernform_tensor::Parallel;
+
+use crate::error::ModelError;
+use crate::layers::{Activations, Context, EncoderLayer};
+use crate::norm::LayerNorm;
+
+/// Encoder layers in the order in which they run.
+pub(crate) struct EncoderStack {
+    pub(crate) layers: Vec<EncoderLayer>,
+    /// Which layer runs when; ALBERT runs the same ones again.
+    pub(crate) order: Vec<usize>,
+    /// The norm after the last layer, which pre-norm stacks have.
+    pub(crate) norm: Option<LayerNorm>,
+}
+
+impl EncoderStack {
+    /// Each layer once.
+    pub(crate) fn new(layers: Vec<EncoderLayer>, norm: Option<LayerNorm>) -> Self {
+        let order = (0..layers.len()).collect();
+        Self { layers, order, norm }
+    }
+
+    /// Bytes of packed weights.
+    pub(crate) fn memory(&self) -> usize {
+        self.layers.iter().map(EncoderLayer::memory).sum()
+    }
+
+    /// What the kernels ask for.
+    pub(crate) fn scratch_len<P: Parallel>(&self, tokens: usize, parallel: &P) -> Result<usize, ModelError> {
+        self.layers.iter().try_fold(0, |most: usize, layer| {
+            let attention = layer.attention.scratch_len(tokens, parallel)?;
+            Ok(most.max(attention).max(layer.feed_forward.scratch_len(tokens, parallel.threads())))
+        })
+    }
+
+    /// The states of the residual stream after the layers, in `a.x`; each segment sees itself and no other.
+    pub(crate) fn run<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        segments: &[Segment],
+        keys: KeptKeys<'_>,
+    ) -> Result<(), ModelError> {
+        for layer in self.order.iter().filter_map(|place| self.layers.get(*place)) {
+            layer.attention.forward(context, a, segments, keys, false)?;
+            layer.feed_forward.forward(context, a)?;
+        }
+        finish(context, self.norm.as_ref(), a)
+    }
+}
+
+/// The norm after the last layer, where the model has one.
+pub(crate) fn finish<P: Parallel>(
+    context: &Context<'_, P>,
+    norm: Option<&LayerNorm>,
+    a: &mut Activations<'_>,
+) -> Result<(), ModelError> {
+    norm.map_or(Ok(()), |norm| norm.apply_in_place(context.isa, a.x))
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+mod sentences;
+pub mod spm;
+#[cfg(feature = "tokenizer-json")]
+mod tokenizer_json;
+
+pub use error::TextError;
+pub use sentences::{Sentence, sentences};
+pub use spm::SentencePiece;
+#[cfg(feature = "tokenizer-json")]
+pub use tokenizer_json::{Encoding, TokenizerJson};
