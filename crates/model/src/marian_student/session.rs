@@ -71,7 +71,8 @@ impl StudentPlan {
 fn work_len(model: &MarianStudent, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
     let (threads, config) = (parallel.threads(), &model.config);
     let output = Output::scratch_len(&model.table, config.width, tokens, config.vocab_size, threads);
-    let mut scratch = attend_cached_scratch_len(parallel).max(output).max(model.encoder.scratch_len(tokens, parallel)?);
+    let cross = attend_cached_scratch_len(model.heads(), parallel)?;
+    let mut scratch = cross.max(output).max(model.encoder.scratch_len(tokens, parallel)?);
     for layer in &model.decoder {
         scratch = scratch.max(layer.recurrence.scratch_len(tokens, threads));
         scratch = scratch.max(layer.cross.scratch_len(tokens, parallel)?);
