@@ -7,9 +7,9 @@ mod answer;
 mod attention;
 mod feed;
 mod heatmap;
-mod lines;
-mod progress;
-mod queue;
+pub(crate) mod lines;
+pub(crate) mod progress;
+pub(crate) mod queue;
 mod svg;
 mod words;
 mod worker;
@@ -164,7 +164,7 @@ pub(crate) fn run(args: PronounceArgs, level: Chosen) -> Result<ExitCode, Failur
     let reader = Arc::clone(&feed);
     std::thread::spawn(move || reader.run(most_letters, &work.jobs, &sender));
 
-    let progress = Progress::new(feed.len());
+    let progress = Progress::new(feed.len(), "words");
     let count = Writer { form, drawing, feed: &feed, progress }.run(&answers)?;
     if args.stats {
         let seconds = start.elapsed().as_secs_f64();

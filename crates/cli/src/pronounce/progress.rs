@@ -17,10 +17,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For `len` lines, where that is known.
-    pub(crate) fn new(len: Option<usize>) -> Self {
+    /// For `len` lines, where that is known, which are `things`.
+    pub(crate) fn new(len: Option<usize>, things: &str) -> Self {
         let is_wanted = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
-        Self { bar: is_wanted.then(|| hidden_bar(len)), start: Instant::now(), is_shown: false }
+        Self { bar: is_wanted.then(|| hidden_bar(len, things)), start: Instant::now(), is_shown: false }
     }
 
     /// So many lines are done.
@@ -49,13 +49,13 @@ impl Progress {
     }
 }
 
-fn hidden_bar(len: Option<usize>) -> ProgressBar {
+fn hidden_bar(len: Option<usize>, things: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(len.map(|len| len as u64), indicatif::ProgressDrawTarget::hidden());
     let form = if len.is_some() {
-        "{wide_bar} {human_pos}/{human_len} words, {per_sec}"
+        format!("{{wide_bar}} {{human_pos}}/{{human_len}} {things}, {{per_sec}}")
     } else {
-        "{spinner} {human_pos} words, {per_sec}, {elapsed}"
+        format!("{{spinner}} {{human_pos}} {things}, {{per_sec}}, {{elapsed}}")
     };
     // A form that cannot be read leaves indicatif's own.
-    bar.with_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(ProgressStyle::with_template(&form).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
