@@ -1,20 +1,36 @@
 //! The machine and its limits.
 
 use core::hint::black_box;
+use std::sync::OnceLock;
+
+use core_affinity::CoreId;
 
 use kernform_simd::{Isa, Kernel, Simd};
 
+/// The cores that the process was given; once pinned, it is told of one only.
+static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
+
 /// Pins the process to a core, the last one where none is named.
 pub(crate) fn pin(core: Option<usize>) -> Result<(), String> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     let found = match core {
-        Some(id) => cores.into_iter().find(|core| core.id == id),
-        None => cores.into_iter().next_back(),
+        Some(id) => cores.iter().find(|core| core.id == id),
+        None => cores.last(),
     };
     match found {
-        Some(core) if core_affinity::set_for_current(core) => Ok(()),
+        Some(core) if core_affinity::set_for_current(*core) => Ok(()),
         _ => Err("cannot pin the process to that core".into()),
     }
+}
+
+/// A pool of two threads, each on a core of its own, where the process may use two.
+pub(crate) fn two_cores() -> Option<rayon::ThreadPool> {
+    let cores = CORES.get()?;
+    let pair = [*cores.first()?, *cores.get(1)?];
+    let pin = move |thread: usize| {
+        core_affinity::set_for_current(pair[thread]);
+    };
+    rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(pin).build().ok()
 }
 
 /// The CPU's name and the level in use.

@@ -2,7 +2,7 @@
 //! row those of a cached step.
 #![no_main]
 
-use kernform_attention::{Bias, Heads, KeptKeys, KvCache, Mask, Rows, RowsMut, Segment, Visible};
+use kernform_attention::{Bias, Heads, KeptKeys, KvCache, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible};
 use kernform_attention::{attend, attend_cached, attend_cached_scratch_len, attend_scratch_len};
 use kernform_fuzz::{floats, levels_agree};
 use kernform_tensor::Serial;
@@ -28,6 +28,7 @@ fn attention(input: &mut Unstructured<'_>) -> Result<()> {
     let kept: Vec<bool> = (0..keys).map(|_| input.ratio(7, 8)).collect::<Result<_>>()?;
     let (causal, has_padding, has_bias): (bool, bool, bool) =
         (input.arbitrary()?, input.arbitrary()?, input.arbitrary()?);
+    let window = if input.ratio(1, 4)? { Some(input.int_in_range(0..=60)?) } else { None };
     let scale = floats(input, 1)?[0];
     let bias = floats(input, queries * keys)?;
     let (query, key, value) =
@@ -36,7 +37,8 @@ fn attention(input: &mut Unstructured<'_>) -> Result<()> {
     let mask = Mask {
         causal,
         keys: if has_padding { KeptKeys::Flags(&kept) } else { KeptKeys::All },
-        bias: has_bias.then(|| Bias::shared(&bias, keys)),
+        window,
+        terms: ScoreTerms { bias: has_bias.then(|| Bias::shared(&bias, keys)), ..ScoreTerms::NONE },
     };
     levels_agree("attend", |isa| {
         let parallel = Threads(2);
@@ -59,7 +61,7 @@ fn attention(input: &mut Unstructured<'_>) -> Result<()> {
             let mut out = vec![0.0; rows * query_width];
             let from = Rows::new(&query[segment.query.start * query_width..], query_width);
             if cached {
-                let mut scratch = vec![f32::NAN; attend_cached_scratch_len(&Serial)];
+                let mut scratch = vec![f32::NAN; attend_cached_scratch_len(heads, &Serial).expect("small heads")];
                 let (slots, to) = (vec![0; rows], RowsMut::new(&mut out, query_width));
                 attend_cached(isa, &Serial, heads, scale, from, &cache, &slots, Visible::default(), to, &mut scratch)
                     .expect("shapes that fit");

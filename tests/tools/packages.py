@@ -8,7 +8,7 @@ import json
 import sys
 
 # Crates that need an operating system, or that only tests and benches use.
-NOT_NO_STD = {"kernform-cli", "kernform-capi", "kernform-text", "kernform-testkit", "kernform-benches"}
+NOT_NO_STD = {"kernform-cli", "kernform-capi", "kernform-text", "kernform-translate", "kernform-testkit", "kernform-benches"}
 KERNELS = {f"kernform-{n}" for n in ("simd", "tensor", "math", "gemm", "quant", "norm", "attention", "decode")}
 
 kind = sys.argv[1]

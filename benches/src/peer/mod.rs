@@ -1,7 +1,11 @@
-//! How peers that are no crates are reached: a Python process that answers.
+//! How peers that are no crates are reached: libraries that are loaded, and a Python process that answers.
 
+#[cfg(feature = "peers")]
+mod library;
 mod python;
 
+#[cfg(feature = "peers")]
+pub(crate) use library::load;
 pub(crate) use python::Python;
 
 /// The virtual environment that holds peers from PyPI: `KERNFORM_PEERS`, or the one that `benches/peers` makes.

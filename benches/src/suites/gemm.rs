@@ -1,8 +1,9 @@
-//! The dense product in f32.
+//! The dense product: f32 and its peers, weights of 16 bits, two threads.
 
-use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
+use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_simd::Isa;
-use kernform_tensor::{MatrixMut, MatrixRef, Serial};
+use kernform_tensor::parallel::RayonPool;
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel, Serial, bf16, f16};
 
 use crate::Settings;
 use crate::alternate::{Contestant, alternate};
@@ -59,16 +60,28 @@ const UNPACKED: &str = "kernform";
 const PEAK: &str = "FMA peak";
 const READ: &str = "read";
 
-fn ours<'a>(operands: &'a Operands, packed: Option<&'a PackedB<'a>>) -> Contestant<'a> {
+/// Our product of these operands' A with any right operand.
+fn product<'a, W: Weight>(
+    name: &str,
+    operands: &'a Operands,
+    b: Operand<'a, W>,
+    parallel: impl Parallel + 'a,
+) -> Contestant<'a> {
     let Operands { m, n, k, .. } = *operands;
-    let (a, b) = operands.views();
-    let operand = packed.map_or(Operand::Strided(b), Operand::Packed);
+    let (a, _) = operands.views();
     let mut c = vec![0.0; m * n];
-    let mut scratch = vec![0.0; gemm_scratch_len(1, m, n, k, Layout::of(&a), operand.layout())];
-    Contestant::new(if packed.is_some() { PACKED } else { UNPACKED }, move || {
+    let mut scratch = vec![0.0; gemm_scratch_len(parallel.threads(), m, n, k, Layout::of(&a), b.layout())];
+    Contestant::new(name, move || {
         let c = MatrixMut::new(&mut c, m, n).expect("a row-major matrix of its own length");
-        gemm(Isa::best(), &Serial, a, operand, c, &Epilogue::NONE, &mut scratch).expect("shapes that fit");
+        gemm(Isa::best(), &parallel, a, b, c, &Epilogue::NONE, &mut scratch).expect("shapes that fit");
     })
+}
+
+fn ours<'a>(operands: &'a Operands, packed: Option<&'a PackedB<'a>>) -> Contestant<'a> {
+    match packed {
+        Some(packed) => product(PACKED, operands, Operand::Packed(packed), Serial),
+        None => product(UNPACKED, operands, Operand::Strided(operands.views().1), Serial),
+    }
 }
 
 #[cfg(feature = "peers")]
@@ -133,11 +146,78 @@ fn bandwidth_table(settings: &Settings) -> Table {
     table
 }
 
+/// Weights of 16 bits beside those of 32: one row from memory, and many rows.
+fn half_table(settings: &Settings) -> Table {
+    let mut rows = Vec::new();
+    for (m, n, k) in [(1, 4096, 4096), (1, 11008, 2048), (1, 1536, 384), (16, 4096, 4096), (128, 1536, 384)] {
+        let name = format!("{m},{n},{k}");
+        if !name.contains(&settings.case) {
+            continue;
+        }
+        let operands = Operands::new(m, n, k);
+        let packed = PackedB::pack(operands.views().1).expect("memory for the packed operand");
+        let narrow = |data: Vec<f16>| PackedB::pack(MatrixRef::new(&data, k, n).expect("its own length"));
+        let f16s = narrow(operands.b.iter().map(|x| f16::from_f32(*x)).collect()).expect("memory");
+        let narrow = |data: Vec<bf16>| PackedB::pack(MatrixRef::new(&data, k, n).expect("its own length"));
+        let bf16s = narrow(operands.b.iter().map(|x| bf16::from_f32(*x)).collect()).expect("memory");
+        let mut contestants = vec![
+            product("f32", &operands, Operand::Packed(&packed), Serial),
+            product("f16", &operands, Operand::Packed(&f16s), Serial),
+            product("bf16", &operands, Operand::Packed(&bf16s), Serial),
+        ];
+        let timings = alternate(&mut contestants, settings.rounds);
+        rows.push(Row { case: name, work: 2.0 * (m * n * k) as f64, timings });
+    }
+    let ratio = |title, ours: &str| Ratio { title, ours: ours.into(), peers: vec!["f32".into()] };
+    let ratios = vec![ratio("f16 / f32", "f16"), ratio("bf16 / f32", "bf16")];
+    let title = "gemm, packed weights of 16 bits".into();
+    let table = Table { title, unit: "GFLOP/s, case m,n,k", ratios, limit: None, rows };
+    table.print();
+    table
+}
+
+/// Two threads beside one.
+fn thread_table(settings: &Settings) -> Option<Table> {
+    let Some(pool) = machine::two_cores() else {
+        eprintln!("missing: a second core for two threads");
+        return None;
+    };
+    let pool = RayonPool::from(pool);
+    let mut rows = Vec::new();
+    for (m, n, k) in [(512, 512, 512), (1024, 1024, 1024), (128, 1536, 384), (128, 384, 1536), (128, 4096, 4096)] {
+        let name = format!("{m},{n},{k}");
+        if !name.contains(&settings.case) {
+            continue;
+        }
+        let operands = Operands::new(m, n, k);
+        let b = operands.views().1;
+        let packed = PackedB::pack(b).expect("memory for the packed operand");
+        let mut contestants = vec![
+            product("packed, 1", &operands, Operand::Packed(&packed), Serial),
+            product("packed, 2", &operands, Operand::Packed(&packed), &pool),
+            product("unpacked, 1", &operands, Operand::Strided(b), Serial),
+            product("unpacked, 2", &operands, Operand::Strided(b), &pool),
+        ];
+        let timings = alternate(&mut contestants, settings.rounds);
+        rows.push(Row { case: name, work: 2.0 * (m * n * k) as f64, timings });
+    }
+    let ratio = |title, ours: &str, peer: &str| Ratio { title, ours: ours.into(), peers: vec![peer.into()] };
+    let ratios =
+        vec![ratio("packed, 2 / 1", "packed, 2", "packed, 1"), ratio("unpacked, 2 / 1", "unpacked, 2", "unpacked, 1")];
+    let title = "gemm, two threads".into();
+    let table = Table { title, unit: "GFLOP/s, case m,n,k", ratios, limit: None, rows };
+    table.print();
+    Some(table)
+}
+
 pub(crate) fn run(settings: &Settings) -> Vec<Table> {
     let layers = MODEL_LAYERS.iter().flat_map(|&(n, k)| MODEL_ROWS.iter().map(move |&m| (m, n, k)));
-    vec![
+    let mut tables = vec![
         product_table(settings, "gemm, layers of the pronunciation model", layers),
         product_table(settings, "gemm, common Transformer shapes", PEER_SHAPES.iter().copied()),
         bandwidth_table(settings),
-    ]
+        half_table(settings),
+    ];
+    tables.extend(thread_table(settings));
+    tables
 }

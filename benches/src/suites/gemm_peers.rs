@@ -1,4 +1,4 @@
-//! The dense product by other crates, and by OpenBLAS where it is installed. All on one thread, row-major.
+//! The dense product by other crates, and by the libraries that are installed. All on one thread, row-major.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -7,14 +7,21 @@ use rten_tensor::NdTensorView;
 
 use super::gemm::Operands;
 use crate::alternate::Contestant;
+use crate::peer::{load, missing};
 
 /// Every peer that there is, on operands of this case.
 pub(crate) fn all(operands: &Operands) -> Vec<Contestant<'_>> {
     let mut peers = vec![gemm_crate(operands), faer_crate(operands), matrixmultiply_crate(operands)];
     peers.extend([rten(operands, false), rten(operands, true)]);
-    match open_blas(operands) {
+    for library in &BLAS {
+        match blas(operands, library) {
+            Ok(peer) => peers.push(peer),
+            Err(error) => missing(library.name, error),
+        }
+    }
+    match one_dnn(operands) {
         Ok(peer) => peers.push(peer),
-        Err(error) => eprintln!("missing: OpenBLAS ({error})"),
+        Err(error) => missing("oneDNN", error),
     }
     peers
 }
@@ -90,7 +97,7 @@ fn rten(o: &Operands, is_packed: bool) -> Contestant<'_> {
 }
 
 /// `cblas_sgemm` of the CBLAS interface.
-type Sgemm = unsafe extern "C" fn(
+type CblasSgemm = unsafe extern "C" fn(
     order: i32,
     transpose_a: i32,
     transpose_b: i32,
@@ -107,24 +114,79 @@ type Sgemm = unsafe extern "C" fn(
     c_stride: i32,
 );
 
-fn open_blas(o: &Operands) -> Result<Contestant<'_>, libloading::Error> {
+/// A library with that interface.
+struct Blas {
+    name: &'static str,
+    files: &'static [&'static str],
+    /// What sets it to one thread, or to its sequential code, with its argument.
+    settings: &'static [(&'static str, i32)],
+}
+
+const BLAS: [Blas; 3] = [
+    Blas { name: "OpenBLAS", files: &["libopenblas.so.0"], settings: &[("openblas_set_num_threads", 1)] },
+    Blas { name: "BLIS", files: &["libblis.so.4"], settings: &[] },
+    Blas {
+        name: "MKL",
+        files: &["libmkl_rt.so.3", "libmkl_rt.so.2"],
+        settings: &[("MKL_Set_Threading_Layer", 1), ("MKL_Set_Num_Threads", 1)],
+    },
+];
+
+fn blas<'a>(o: &'a Operands, blas: &Blas) -> Result<Contestant<'a>, libloading::Error> {
     const ROW_MAJOR: i32 = 101;
     const NO_TRANSPOSE: i32 = 111;
-    // SAFETY: OpenBLAS runs only its own initialisation; the two symbols have these types in its header.
+    // SAFETY: the library runs only its own initialisation; the symbols have these types in its headers. A threading layer
+    // is returned, which nobody reads.
     let (library, sgemm) = unsafe {
-        let library = libloading::Library::new("libopenblas.so.0")?;
-        let set_threads: libloading::Symbol<'_, unsafe extern "C" fn(i32)> =
-            library.get(b"openblas_set_num_threads")?;
-        set_threads(1);
-        let sgemm: Sgemm = *library.get(b"cblas_sgemm")?;
+        let library = load(blas.files)?;
+        for (symbol, argument) in blas.settings {
+            let set: libloading::Symbol<'_, unsafe extern "C" fn(i32)> = library.get(symbol.as_bytes())?;
+            set(*argument);
+        }
+        let sgemm: CblasSgemm = *library.get(b"cblas_sgemm")?;
         (library, sgemm)
     };
     let (m, n, k) = (o.m as i32, o.n as i32, o.k as i32);
     let mut c = vec![0.0f32; o.m * o.n];
-    Ok(Contestant::new("OpenBLAS", move || {
+    Ok(Contestant::new(blas.name, move || {
         let _loaded = &library;
         let (a, b, c) = (o.a.as_ptr(), o.b.as_ptr(), c.as_mut_ptr());
         // SAFETY: row-major operands of the lengths that the shapes say; the library is still loaded.
         unsafe { sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1.0, a, k, b, n, 0.0, c, n) };
+    }))
+}
+
+/// `dnnl_sgemm` of oneDNN, row-major.
+type DnnlSgemm = unsafe extern "C" fn(
+    transpose_a: u8,
+    transpose_b: u8,
+    m: i64,
+    n: i64,
+    k: i64,
+    alpha: f32,
+    a: *const f32,
+    a_stride: i64,
+    b: *const f32,
+    b_stride: i64,
+    beta: f32,
+    c: *mut f32,
+    c_stride: i64,
+) -> i32;
+
+fn one_dnn(o: &Operands) -> Result<Contestant<'_>, libloading::Error> {
+    // SAFETY: oneDNN runs only its own initialisation; the symbol has this type in its header.
+    let (library, sgemm) = unsafe {
+        let library = load(&["libdnnl.so.3"])?;
+        let sgemm: DnnlSgemm = *library.get(b"dnnl_sgemm")?;
+        (library, sgemm)
+    };
+    let (m, n, k) = (o.m as i64, o.n as i64, o.k as i64);
+    let mut c = vec![0.0f32; o.m * o.n];
+    Ok(Contestant::new("oneDNN", move || {
+        let _loaded = &library;
+        let (a, b, c) = (o.a.as_ptr(), o.b.as_ptr(), c.as_mut_ptr());
+        // SAFETY: row-major operands of the lengths that the shapes say; the library is still loaded.
+        let status = unsafe { sgemm(b'N', b'N', m, n, k, 1.0, a, k, b, n, 0.0, c, n) };
+        assert_eq!(status, 0, "oneDNN refuses the product");
     }))
 }

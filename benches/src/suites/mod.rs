@@ -1,12 +1,17 @@
 //! What is measured: one file a kernel.
 
 mod gemm;
+mod gemm_int8;
+#[cfg(feature = "peers")]
+mod gemm_int8_peers;
 #[cfg(feature = "peers")]
 mod gemm_peers;
 mod minilm;
 mod rows;
 #[cfg(feature = "peers")]
 mod rows_peers;
+#[cfg(feature = "peers")]
+mod rows_vendors;
 
 use crate::Settings;
 use crate::report::Table;
@@ -22,6 +27,7 @@ pub(crate) struct Suite {
 /// Every suite.
 pub(crate) const ALL: &[Suite] = &[
     Suite { name: "gemm", run: gemm::run },
+    Suite { name: "gemm_int8", run: gemm_int8::run },
     Suite { name: "rows", run: rows::run },
     Suite { name: "minilm", run: minilm::run },
 ];

@@ -9,13 +9,16 @@ use rten_vecmath::{
     SumSquareSub, Tanh,
 };
 
-use super::rows::{Data, EPSILON};
+use super::rows::{Data, EPSILON, Operands};
+use super::rows_vendors::{Mkl, OneDnn};
 use crate::alternate::Contestant;
 use crate::peer::{self, Python};
 
 /// What is loaded or started once.
 pub(crate) struct Peers {
     torch: Option<RefCell<Python>>,
+    mkl: Option<Mkl>,
+    one_dnn: Option<OneDnn>,
 }
 
 /// Below this many elements a call from Python costs more than the work.
@@ -24,13 +27,17 @@ const LEAST_OF_TORCH: usize = 32768;
 impl Peers {
     pub(crate) fn new() -> Self {
         let torch = Python::start("rows.py").inspect_err(|error| peer::missing("PyTorch", error)).ok();
-        Peers { torch: torch.map(RefCell::new) }
+        let mkl = Mkl::load().inspect_err(|error| peer::missing("MKL", error)).ok();
+        let one_dnn = OneDnn::load().inspect_err(|error| peer::missing("oneDNN", error)).ok();
+        Peers { torch: torch.map(RefCell::new), mkl, one_dnn }
     }
 
     /// Every peer that has `function`, each with an element of `data` to itself.
     pub(crate) fn of<'a>(&'a self, function: &str, data: &'a [RefCell<Data>]) -> Vec<Contestant<'a>> {
         let mut peers = Vec::new();
         peers.extend(rten(function, &data[0]));
+        peers.extend(self.mkl.iter().flat_map(|mkl| mkl.of(function, &data[1])));
+        peers.extend(self.one_dnn.iter().filter_map(|one_dnn| one_dnn.of(function, &data[2])));
         peers.extend(self.torch(function, &data[1].borrow()));
         peers
     }
@@ -92,9 +99,9 @@ fn normalize(x: &[f32], gamma: &[f32], beta: Option<&[f32]>, out: &mut [MaybeUni
     Normalize::new(x, out, options).dispatch();
 }
 
-type OfRow = fn(&[f32], &Data, &mut [MaybeUninit<f32>]);
+type OfRow = fn(&[f32], [&[f32]; 2], &mut [MaybeUninit<f32>]);
 
-/// A function of one row.
+/// A function of one row, with two parameters a column.
 fn of_row(function: &str) -> Option<OfRow> {
     Some(match function {
         "softmax" => |x, _, out| {
@@ -103,26 +110,34 @@ fn of_row(function: &str) -> Option<OfRow> {
         "log_softmax" => |x, _, out| {
             LogSoftmax::new(x, out).dispatch();
         },
-        "layer_norm" => |x, data, out| normalize(x, &data.gamma, Some(&data.beta), out),
-        "rms_norm" => |x, data, out| normalize(x, &data.gamma, None, out),
+        "layer_norm" => |x, [gamma, beta], out| normalize(x, gamma, Some(beta), out),
+        "rms_norm" => |x, [gamma, _], out| normalize(x, gamma, None, out),
         _ => return None,
     })
 }
 
+/// Results as the crate takes them.
+fn uninitialized(out: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: the types have one layout, and the crate writes nothing but numbers.
+    unsafe { &mut *(core::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) }
+}
+
 fn rten<'a>(function: &str, data: &'a RefCell<Data>) -> Option<Contestant<'a>> {
-    let mut results = Vec::with_capacity(data.borrow().x.len());
+    const NAME: &str = "rten-vecmath";
     if let Some(map) = map(function) {
-        return Some(Contestant::new("rten-vecmath", move || {
-            let data = data.borrow();
-            map(&data.x, &mut results.spare_capacity_mut()[..data.x.len()]);
+        return Some(Contestant::new(NAME, move || {
+            let mut data = data.borrow_mut();
+            let Operands { x, out, .. } = data.operands();
+            map(x, uninitialized(out));
         }));
     }
     let of_row = of_row(function)?;
-    Some(Contestant::new("rten-vecmath", move || {
-        let data = data.borrow();
-        let results: &mut [MaybeUninit<f32>] = &mut results.spare_capacity_mut()[..data.x.len()];
-        for (x, out) in data.x.chunks_exact(data.width).zip(results.chunks_exact_mut(data.width)) {
-            of_row(x, &data, out);
+    Some(Contestant::new(NAME, move || {
+        let mut data = data.borrow_mut();
+        let width = data.width;
+        let Operands { x, out, gamma, beta, .. } = data.operands();
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            of_row(x, [gamma, beta], uninitialized(out));
         }
     }))
 }

@@ -3,10 +3,10 @@
 use core::array;
 use core::ops::Range;
 
-use kernform_simd::{Isa, Kernel, Simd};
+use kernform_simd::Isa;
 use kernform_tensor::{Parallel, split_ranges};
 
-use crate::kernels::queries;
+use crate::kernels::tile::{Tile, Work, rows_scratch_len};
 use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
 
 /// The most tiles that one call is cut into.
@@ -19,7 +19,8 @@ const LEAST_QUERIES: usize = 32;
 /// An attention with all shapes checked, shared by its tiles.
 pub(crate) struct Problem<'a> {
     pub(crate) heads: Heads,
-    pub(crate) scale: f32,
+    /// The scale of the scores times `log2(e)`.
+    pub(crate) factor: f32,
     pub(crate) query: Rows<'a>,
     pub(crate) key: Rows<'a>,
     pub(crate) value: Rows<'a>,
@@ -56,27 +57,6 @@ impl Problem<'_> {
     }
 }
 
-/// A range of query tokens, with the output and scratch memory that belong to it alone.
-struct Tile<'a> {
-    tokens: Range<usize>,
-    out: &'a mut [f32],
-    scratch: &'a mut [f32],
-}
-
-struct RunTile<'t, 'a> {
-    problem: &'t Problem<'a>,
-    tile: &'t mut Tile<'a>,
-}
-
-impl Kernel for RunTile<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        queries::run(s, self.problem, self.tile.tokens.clone(), self.tile.out, self.tile.scratch);
-    }
-}
-
 /// Scaled dot-product attention: `softmax(scale * q k^T + bias) v` for each head and each segment, without a matrix of
 /// scores.
 ///
@@ -89,11 +69,12 @@ impl Kernel for RunTile<'_, '_> {
 /// the rows that see it; a row that sees no key, or only scores of minus infinity, is 0; a score of plus infinity
 /// gives NaN.
 ///
-/// Error, for finite operands: with `n` keys, `u = 2^-24`, `gamma_k = k u / (1 - k u)`, `S = |scale| sum |q| |k|`,
-/// `e = max(gamma_2d S + 2 u (|s| + S)) + 2 u max |s|` over the keys' exact scores `s`, and
-/// `b = min(n, KEY_BLOCK) + ceil(n / KEY_BLOCK)`, each element is within
-/// `(exp(2 e) - 1 + gamma_(4 b + 12)) sum p |v| + 1e-38` of the exact one, `p` being the exact weights. (An unfused
-/// level rounds twice where a fused one rounds once; the bound covers both.)
+/// Error, for finite operands none of whose products underflows: with `n` keys, `u = 2^-24`,
+/// `gamma_k = k u / (1 - k u)`, `S = |scale| sum |q| |k|`, `B` the sizes of the terms added to a score and of the cap,
+/// `e = max(gamma_(2d + 8) S + 8 u (S + B)) + 2 u max |s|` over the keys' exact scores `s`, and
+/// `b = min(n, KEY_BLOCK) + ceil(n / KEY_BLOCK) + 1`, each element is within
+/// `(exp(2 e) - 1 + gamma_(4 b + 16)) sum p |v| + n 2^-125 max |v| + 1e-38` of the exact one, `p` being the exact weights.
+/// (An unfused level rounds twice where a fused one rounds once; the bound covers both.)
 ///
 /// # Errors
 /// [`AttentionError`] where heads, segments, mask or lengths do not fit; nothing is written then.
@@ -110,7 +91,8 @@ pub fn attend(
     mut out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), AttentionError> {
-    let problem = Problem { heads, scale, query, key, value, segments, mask, out_stride: out.stride };
+    let factor = scale * core::f32::consts::LOG2_E;
+    let problem = Problem { heads, factor, query, key, value, segments, mask, out_stride: out.stride };
     problem.check(&out)?;
     let needed = attend_scratch_len(heads, parallel)?;
     if scratch.len() < needed {
@@ -125,19 +107,19 @@ pub fn attend(
     let parts = tiles(parallel).min(queries.len().div_ceil(LEAST_QUERIES));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(queries.clone(), width);
-    let mut scratches = scratch.chunks_exact_mut(queries::scratch_len(heads.head_dim)?);
+    let mut scratches = scratch.chunks_exact_mut(rows_scratch_len(heads.head_dim)?);
     let mut count = 0;
     for (slot, range) in tiles.iter_mut().zip(split_ranges(queries.len(), parts, 1)) {
         let tokens = queries.start + range.start..queries.start + range.end;
         let take = if tokens.end == queries.end { rest.len() } else { range.len() * problem.out_stride };
         let (out, after) = core::mem::take(&mut rest).split_at_mut(take);
         rest = after;
-        *slot = scratches.next().map(|scratch| Tile { tokens, out, scratch });
+        *slot = scratches.next().map(|scratch| Tile { work: Work::Rows(&problem), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {
         if let Some(tile) = tile {
-            isa.dispatch(RunTile { problem: &problem, tile });
+            tile.run(isa);
         }
     });
     Ok(())
@@ -155,5 +137,5 @@ fn tiles(parallel: &impl Parallel) -> usize {
 /// # Errors
 /// [`AttentionError::Overflow`] for a head size beyond the address space.
 pub fn attend_scratch_len(heads: Heads, parallel: &impl Parallel) -> Result<usize, AttentionError> {
-    queries::scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
+    rows_scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
 }

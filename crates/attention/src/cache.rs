@@ -4,11 +4,8 @@ use core::ops::Range;
 
 use kernform_simd::prefetch;
 
+use crate::reference::KEY_TILE;
 use crate::{AttentionError, Heads, Operand, Rows};
-
-/// Keys whose elements stand together: element `d` of [`KEY_TILE`] keys is one run of memory, so that vector lanes run
-/// over keys.
-pub(crate) const KEY_TILE: usize = 16;
 
 /// Marks a physical slot that no logical slot has claimed.
 const UNCLAIMED: usize = usize::MAX;
@@ -131,8 +128,8 @@ impl<'a> HeadView<'a> {
 
     /// The keys of a tile, element by element.
     #[inline(always)]
-    pub(crate) fn keys(&self, tile: usize) -> &'a [[f32; KEY_TILE]] {
-        self.data[tile * self.layout.tile..][..self.layout.half].as_chunks().0
+    pub(crate) fn keys(&self, tile: usize) -> &'a [f32] {
+        &self.data[tile * self.layout.tile..][..self.layout.half]
     }
 
     /// The values of a tile, key by key.

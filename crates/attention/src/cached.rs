@@ -3,13 +3,13 @@
 use core::array;
 use core::ops::Range;
 
-use kernform_simd::{Isa, Kernel, Simd};
+use kernform_simd::Isa;
 use kernform_tensor::{Parallel, split_ranges};
 
 use crate::attend::MAX_TILES;
 use crate::cache::CacheView;
-use crate::kernels::step;
-use crate::{AttentionError, Bias, Heads, KvCache, Operand, Rows, RowsMut};
+use crate::kernels::tile::{Tile, Work, step_scratch_len};
+use crate::{AttentionError, Heads, KvCache, Operand, Rows, RowsMut, ScoreTerms};
 
 /// Rows under which a tile is not cut further.
 const LEAST_ROWS: usize = 16;
@@ -20,14 +20,18 @@ pub struct Visible<'a> {
     /// For each row, how many of its slot's keys it sees, from the first on; all where there is no list. Rows of one
     /// slot with ascending lengths are a causal prefill in pieces.
     pub lengths: Option<&'a [usize]>,
-    /// Added to the scaled scores. Rows count as queries of one segment, keys from their slot's first.
-    pub bias: Option<Bias<'a>>,
+    /// A row sees only its last keys, so many of them.
+    pub window: Option<usize>,
+    /// What is done to the scores. Rows count as queries of one segment, keys from their slot's first; a row stands at the
+    /// last key that it sees.
+    pub terms: ScoreTerms<'a>,
 }
 
 /// A step with all shapes checked, shared by its tiles.
 pub(crate) struct Step<'a> {
     pub(crate) heads: Heads,
-    pub(crate) scale: f32,
+    /// The scale times `log2(e)`.
+    pub(crate) factor: f32,
     pub(crate) query: Rows<'a>,
     pub(crate) cache: CacheView<'a>,
     pub(crate) slots: &'a [usize],
@@ -64,34 +68,22 @@ impl Step<'_> {
                 }
             }
         }
-        self.visible.bias.map_or(Ok(()), |bias| bias.check(1, self.heads.query_heads, rows, longest))
+        self.visible.terms.check(1, self.heads.query_heads, rows, longest)
     }
 
-    /// Keys that a row sees.
+    /// Whether the rows of a slot are one that sees from 1 to `most` keys from the first on, with nothing special to it.
     #[inline(always)]
-    pub(crate) fn keys(&self, row: usize) -> usize {
-        self.visible.lengths.map_or_else(|| self.cache.len(self.slots[row]), |lengths| lengths[row])
+    pub(crate) fn is_short(&self, rows: Range<usize>, most: usize) -> bool {
+        let sees = self.sees(rows.start);
+        let is_plain = rows.len() == 1 && self.heads.group() == 1 && self.visible.terms.is_none();
+        is_plain && sees.start == 0 && (1..=most).contains(&sees.end)
     }
-}
 
-/// A range of rows, with the output and scratch memory that belong to it alone.
-struct Tile<'a> {
-    rows: Range<usize>,
-    out: &'a mut [f32],
-    scratch: &'a mut [f32],
-}
-
-struct RunTile<'t, 'a> {
-    step: &'t Step<'a>,
-    tile: &'t mut Tile<'a>,
-}
-
-impl Kernel for RunTile<'_, '_> {
-    type Output = ();
-
+    /// The keys that a row sees.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        step::run(s, self.step, self.tile.rows.clone(), self.tile.out, self.tile.scratch);
+    pub(crate) fn sees(&self, row: usize) -> Range<usize> {
+        let end = self.visible.lengths.map_or_else(|| self.cache.len(self.slots[row]), |lengths| lengths[row]);
+        self.visible.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 }
 
@@ -121,9 +113,10 @@ where
     S: AsMut<[f32]> + AsRef<[f32]>,
     B: AsMut<[usize]> + AsRef<[usize]>,
 {
-    let step = Step { heads, scale, query, cache: cache.view(), slots, visible, out_stride: out.stride };
+    let factor = scale * core::f32::consts::LOG2_E;
+    let step = Step { heads, factor, query, cache: cache.view(), slots, visible, out_stride: out.stride };
     step.check(&out)?;
-    let needed = attend_cached_scratch_len(parallel);
+    let needed = attend_cached_scratch_len(heads, parallel)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -135,18 +128,18 @@ where
     let parts = tiles(parallel).min(slots.len().div_ceil(LEAST_ROWS));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(0..slots.len(), width);
-    let mut scratches = scratch.chunks_exact_mut(step::SCRATCH_LEN);
+    let mut scratches = scratch.chunks_exact_mut(step_scratch_len(heads.head_dim)?);
     let mut count = 0;
-    for (tile, rows) in tiles.iter_mut().zip(split_ranges(slots.len(), parts, 1)) {
-        let take = if rows.end == slots.len() { rest.len() } else { rows.len() * step.out_stride };
+    for (tile, tokens) in tiles.iter_mut().zip(split_ranges(slots.len(), parts, 1)) {
+        let take = if tokens.end == slots.len() { rest.len() } else { tokens.len() * step.out_stride };
         let (out, after) = core::mem::take(&mut rest).split_at_mut(take);
         rest = after;
-        *tile = scratches.next().map(|scratch| Tile { rows, out, scratch });
+        *tile = scratches.next().map(|scratch| Tile { work: Work::Step(&step), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {
         if let Some(tile) = tile {
-            isa.dispatch(RunTile { step: &step, tile });
+            tile.run(isa);
         }
     });
     Ok(())
@@ -157,7 +150,9 @@ fn tiles(parallel: &impl Parallel) -> usize {
 }
 
 /// How many elements of scratch memory [`attend_cached`] needs, for any number of rows and keys.
-#[must_use]
-pub fn attend_cached_scratch_len(parallel: &impl Parallel) -> usize {
-    step::SCRATCH_LEN * tiles(parallel)
+///
+/// # Errors
+/// [`AttentionError::Overflow`] for a head size beyond the address space.
+pub fn attend_cached_scratch_len(heads: Heads, parallel: &impl Parallel) -> Result<usize, AttentionError> {
+    step_scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
 }

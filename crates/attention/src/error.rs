@@ -15,6 +15,8 @@ pub enum Operand {
     Output,
     /// The additive bias.
     Bias,
+    /// The slopes of ALiBi.
+    Slopes,
     /// The cache's storage.
     Storage,
     /// The cache's bookkeeping.
@@ -31,6 +33,7 @@ impl fmt::Display for Operand {
             Self::Value => "the values",
             Self::Output => "the output",
             Self::Bias => "the bias",
+            Self::Slopes => "the slopes",
             Self::Storage => "the cache's storage",
             Self::Bookkeeping => "the cache's bookkeeping",
             Self::Scratch => "the scratch memory",
@@ -87,6 +90,13 @@ pub enum AttentionError {
         kept: usize,
         /// Keys that there are.
         keys: usize,
+    },
+    /// A relative bias begins at too small a distance.
+    RelativeBias {
+        /// How far before a query the farthest key stands.
+        before: usize,
+        /// Elements that stand before the one of distance 0.
+        zero: usize,
     },
     /// The cache was made for other heads.
     CacheHeads {
@@ -153,6 +163,12 @@ impl fmt::Display for AttentionError {
             Self::KeyMaskLength { needed, len } => write!(f, "the key mask must have {needed} entries, not {len}"),
             Self::KeptLength { index, kept, keys } => {
                 write!(f, "entry {index}: cannot keep {kept} of {keys} keys")
+            }
+            Self::RelativeBias { before, zero } => {
+                write!(
+                    f,
+                    "the relative bias has {zero} elements before distance 0, but keys stand up to {before} before a query"
+                )
             }
             Self::CacheHeads { kv_heads, head_dim } => {
                 write!(

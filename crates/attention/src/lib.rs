@@ -8,16 +8,21 @@ mod cache;
 mod cached;
 mod embedding;
 mod error;
+mod exponential;
 mod mask;
 pub mod positions;
 pub mod reference;
+mod scores;
 mod shape;
 mod weights;
 
 mod kernels {
     //! The arithmetic, generic over the instruction-set level.
-    pub(crate) mod queries;
-    pub(crate) mod step;
+    pub(crate) mod block;
+    pub(crate) mod pack;
+    pub(crate) mod rows;
+    pub(crate) mod short;
+    pub(crate) mod tile;
 }
 
 pub use attend::{attend, attend_scratch_len};
@@ -26,6 +31,7 @@ pub use cached::{Visible, attend_cached, attend_cached_scratch_len};
 pub use embedding::{EmbeddingError, embed, embed_at};
 pub use error::{AttentionError, Operand};
 pub use mask::{Bias, KeptKeys, Mask};
-pub use reference::KEY_BLOCK;
+pub use reference::{KEY_BLOCK, KEY_TILE};
+pub use scores::{RelativeBias, ScoreTerms};
 pub use shape::{Heads, Rows, RowsMut, Segment};
 pub use weights::attention_weights;

@@ -1,28 +1,36 @@
 //! Which keys a query sees, and what is added to its scores.
 
-use crate::{AttentionError, Heads, Operand, Segment};
+use core::ops::Range;
 
-/// Which keys each query sees. The parts combine: a key is seen when every part lets it through.
+use crate::{AttentionError, Heads, Operand, ScoreTerms, Segment};
+
+/// Which keys each query sees, and what is done to its scores. The parts combine: a key is seen when every part lets it
+/// through.
 ///
-/// Keys that `causal` or `keys` removes are *absent*: the result is, to the bit, that of an attention whose key list
-/// never had them, whatever their keys and values hold. A bias of minus infinity gives a key the weight 0, but the key
-/// stays in the list: its value is multiplied by 0, so infinity or NaN there shows.
+/// Keys that `causal`, `window` or `keys` removes are *absent*: whatever their keys and values hold, it changes no bit.
+/// Those that `keys` removes do not even count as places of the list that [`crate::reference`] cuts into blocks. A bias of
+/// minus infinity gives a key the weight 0, but the key stays in the list: its value is multiplied by 0, so infinity or
+/// NaN there shows.
+///
+/// Query `i` of a segment with `nq` queries and `nk` keys stands at the key `i + nk - nq`: the last query at the last
+/// key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
-    /// Query `i` of a segment with `nq` queries and `nk` keys sees the keys `j <= i + nk - nq`: the last query sees
-    /// all.
+    /// A query sees no keys behind the one at which it stands.
     pub causal: bool,
+    /// A query sees only keys that are fewer than so many tokens away from the one at which it stands, on either side.
+    pub window: Option<usize>,
     /// Padding among the keys.
     pub keys: KeptKeys<'a>,
-    /// Added to the scaled scores.
-    pub bias: Option<Bias<'a>>,
+    /// What is done to the scores.
+    pub terms: ScoreTerms<'a>,
 }
 
 impl Mask<'_> {
     /// Every query sees every key of its segment.
-    pub const NONE: Mask<'static> = Mask { causal: false, keys: KeptKeys::All, bias: None };
+    pub const NONE: Mask<'static> = Mask { causal: false, window: None, keys: KeptKeys::All, terms: ScoreTerms::NONE };
     /// Every query sees the keys up to its own place.
-    pub const CAUSAL: Mask<'static> = Mask { causal: true, keys: KeptKeys::All, bias: None };
+    pub const CAUSAL: Mask<'static> = Mask { causal: true, ..Mask::NONE };
 }
 
 /// Padding among the keys: which of them are there at all.
@@ -41,7 +49,8 @@ pub enum KeptKeys<'a> {
 /// `data[segment * segment_stride + head * head_stride + query * query_stride + key * key_stride]`.
 ///
 /// Query and key count from their segment's first; a stride of 0 repeats one value over that axis. Finite numbers,
-/// infinities and NaN are all legal; minus infinity makes a weight exactly 0.
+/// infinities and NaN are all legal; minus infinity makes a weight exactly 0. Beyond `f32::MAX / log2(e)`, about 2.36e38, a
+/// number counts as infinite.
 #[derive(Clone, Copy, Debug)]
 pub struct Bias<'a> {
     /// The storage.
@@ -130,9 +139,8 @@ impl Mask<'_> {
                 }
             }
         }
-        let Some(bias) = self.bias else { return Ok(()) };
         for (index, segment) in segments.iter().enumerate() {
-            bias.check(index + 1, heads.query_heads, segment.query.len(), segment.key.len())?;
+            self.terms.check(index + 1, heads.query_heads, segment.query.len(), segment.key.len())?;
         }
         Ok(())
     }
@@ -147,10 +155,25 @@ impl Mask<'_> {
         }
     }
 
-    /// How many keys of its segment, from the first on, query `index` may see by the causal rule alone.
+    /// The keys of its segment, by index, among which query `index` sees all that are real tokens.
     #[inline(always)]
-    pub(crate) fn horizon(&self, segment: &Segment, index: usize) -> usize {
-        let (queries, keys) = (segment.query.len(), segment.key.len());
-        if self.causal { (index + 1).saturating_add(keys).saturating_sub(queries) } else { keys }
+    pub(crate) fn sees(&self, number: usize, segment: &Segment, index: usize) -> Range<usize> {
+        let keys = match self.keys {
+            KeptKeys::Lengths(lengths) => lengths[number],
+            _ => segment.key.len(),
+        };
+        let (queries, all) = (segment.query.len(), segment.key.len());
+        // The query stands at `index + all - queries`, which may lie before the first key.
+        let behind = index.saturating_add(1).saturating_add(all);
+        let mut range = 0..keys;
+        if self.causal {
+            range.end = keys.min(behind.saturating_sub(queries));
+        }
+        if let Some(window) = self.window {
+            range.start = behind.saturating_sub(queries.saturating_add(window));
+            let end = index.saturating_add(all).saturating_add(window).saturating_sub(queries);
+            range.end = range.end.min(end);
+        }
+        range.start.min(range.end)..range.end
     }
 }

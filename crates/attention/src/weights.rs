@@ -1,8 +1,8 @@
 //! The softmax weights themselves, for people to look at.
 
-use kernform_simd::{Class, Fused, Isa, Unfused};
+use kernform_simd::{Arithmetic, Class, Fused, Isa, Unfused};
 
-use crate::{AttentionError, Heads, Mask, Operand, Rows, Segment, reference};
+use crate::{AttentionError, Heads, Mask, Operand, Rows, ScoreTerms, Segment, reference};
 
 /// Writes the attention weights of one segment, `softmax(scale * q k^T + bias)`, to `out` as
 /// `[query_heads, queries, keys]`.
@@ -44,29 +44,56 @@ pub fn attention_weights(
     for (row, out) in out[..needed].chunks_exact_mut(keys).enumerate() {
         let (head, index) = (row / queries, row % queries);
         let query = query.part(segment.query.start + index, head * head_dim, head_dim);
-        let horizon = mask.horizon(segment, index);
+        let sees = mask.sees(0, segment, index);
+        // Places count from the segment's first key that is there.
+        let first = (0..sees.start).filter(|key| mask.keeps(0, segment, *key)).count();
+        let position = index.wrapping_add(keys).wrapping_sub(queries).cast_signed();
         // The seen keys are gathered at the row's beginning; afterwards they move to their places, last one first.
         let seen = |key: &usize| mask.keeps(0, segment, *key);
         let column = head / heads.group() * head_dim;
         let mut count = 0;
-        for j in (0..horizon).filter(seen) {
-            let bias = mask.bias.map(|bias| bias.at(0, head, index, j));
+        for j in sees.clone().filter(seen) {
             let key = key.part(segment.key.start + j, column, head_dim);
+            let place = (head, index, position, j);
             out[count] = match isa.class() {
-                Class::Fused => reference::score::<Fused, f32>(query, key, scale, bias),
-                Class::Unfused => reference::score::<Unfused, f32>(query, key, scale, bias),
+                Class::Fused => score::<Fused>(query, key, scale, &mask.terms, place),
+                Class::Unfused => score::<Unfused>(query, key, scale, &mask.terms, place),
             };
             count += 1;
         }
         match isa.class() {
-            Class::Fused => reference::softmax::<Fused, f32>(&mut out[..count]),
-            Class::Unfused => reference::softmax::<Unfused, f32>(&mut out[..count]),
+            Class::Fused => reference::softmax::<Fused, f32>(first, &mut out[..count]),
+            Class::Unfused => reference::softmax::<Unfused, f32>(first, &mut out[..count]),
         }
         out[count..].fill(0.0);
-        for j in (0..horizon).rev().filter(seen) {
+        for j in sees.rev().filter(seen) {
             count -= 1;
             out.swap(count, j);
         }
     }
     Ok(())
+}
+
+/// The score of a key, with all that is done to it, for `(head, query, position, key)`.
+fn score<A: Arithmetic>(
+    query: &[f32],
+    key: &[f32],
+    scale: f32,
+    terms: &ScoreTerms<'_>,
+    (head, index, position, j): (usize, usize, isize, usize),
+) -> f32 {
+    let mut score = reference::score::<A, f32>(query, key, scale);
+    if let Some(cap) = terms.softcap {
+        score = reference::softcap::<A, f32>(score, cap);
+    }
+    if let Some(slopes) = terms.alibi {
+        score = reference::add_alibi::<A, f32>(score, slopes[head], j.cast_signed().abs_diff(position) as f32);
+    }
+    if let Some(relative) = terms.relative {
+        score = reference::add_bias::<A, f32>(score, relative.at(head, j, position));
+    }
+    if let Some(bias) = terms.bias {
+        score = reference::add_bias::<A, f32>(score, bias.at(0, head, index, j));
+    }
+    score
 }

@@ -4,7 +4,8 @@ mod common;
 
 use common::{Added, Case, Kept, Values, head_dims, run};
 use kernform_attention::{
-    AttentionError, Heads, KvCache, Rows, RowsMut, Segment, Visible, attend_cached, attend_cached_scratch_len,
+    AttentionError, Heads, KvCache, Rows, RowsMut, ScoreTerms, Segment, Visible, attend_cached,
+    attend_cached_scratch_len,
 };
 use kernform_simd::Isa;
 use kernform_tensor::parallel::Threads;
@@ -28,7 +29,7 @@ fn run_cached(
     visible: Visible<'_>,
 ) -> Vec<f32> {
     let mut out = vec![7.0; case.out_len()];
-    let mut scratch = vec![f32::NAN; attend_cached_scratch_len(parallel)];
+    let mut scratch = vec![f32::NAN; attend_cached_scratch_len(case.heads, parallel).unwrap()];
     let out_rows = RowsMut::new(&mut out, case.out_stride);
     let query = case.query_rows();
     attend_cached(isa, parallel, case.heads, case.scale, query, cache, slots, visible, out_rows, &mut scratch).unwrap();
@@ -79,6 +80,10 @@ fn steps(values: Values) -> impl Strategy<Value = (Case, Vec<usize>, Vec<usize>)
                         out_stride: query_width + 1,
                         segments: segments.clone(),
                         causal: false,
+                        window: None,
+                        softcap: None,
+                        alibi: None,
+                        relative: None,
                         kept: Kept::All,
                         bias: (bias != 0).then_some(Added { data, strides }),
                     };
@@ -110,13 +115,13 @@ fn check_against_rows(isa: Isa, case: &Case, slots: &[usize], lengths: &[usize])
         (bias.query_stride, bias.segment_stride) = (bias.segment_stride, 0);
         bias
     });
-    let visible = Visible { lengths: Some(&seen), bias };
+    let visible = Visible { lengths: Some(&seen), window: None, terms: ScoreTerms { bias, ..ScoreTerms::NONE } };
     let actual = run_cached(isa, &Serial, case, &cache, slots, visible);
     assert_same_bits("cached against the reference", &actual, &case.expected(isa.class(), 7.0));
     assert_same_bits("cached against rows", &actual, &run(isa, &Serial, case));
     assert_same_bits("threads", &actual, &run_cached(isa, &Threads(3), case, &cache, slots, visible));
     if slots.iter().zip(&seen).all(|(slot, seen)| lengths[*slot] == *seen) {
-        let all = Visible { lengths: None, bias };
+        let all = Visible { lengths: None, ..visible };
         assert_same_bits("no lengths", &actual, &run_cached(isa, &Serial, case, &cache, slots, all));
     }
 }
@@ -148,10 +153,16 @@ fn contents(cache: &Cache) -> Model {
                 .map(|j| {
                     let mut bias = vec![f32::NEG_INFINITY; cache.len(slot)];
                     bias[j] = 0.0;
-                    let visible = Visible { lengths: None, bias: Some(kernform_attention::Bias::shared(&bias, 0)) };
+                    let visible = Visible {
+                        terms: ScoreTerms {
+                            bias: Some(kernform_attention::Bias::shared(&bias, 0)),
+                            ..ScoreTerms::NONE
+                        },
+                        ..Visible::default()
+                    };
                     let query = vec![0.0; width];
                     let mut out = vec![0.0; width];
-                    let mut scratch = vec![0.0; attend_cached_scratch_len(&Serial)];
+                    let mut scratch = vec![0.0; attend_cached_scratch_len(heads, &Serial).unwrap()];
                     attend_cached(
                         Isa::best(),
                         &Serial,
@@ -279,7 +290,7 @@ fn mistakes_are_named() {
         let query = Rows::new(&full, 6);
         attend_cached(Isa::best(), &Serial, heads, 1.0, query, &cache, slots, visible, RowsMut::new(out, 6), scratch)
     };
-    let (mut out, mut scratch) = ([0.0; 6], vec![0.0; attend_cached_scratch_len(&Serial)]);
+    let (mut out, mut scratch) = ([0.0; 6], vec![0.0; attend_cached_scratch_len(heads, &Serial).unwrap()]);
     let all = Visible::default();
     assert_eq!(step(heads, &[1], all, &mut out, &mut scratch), Ok(()));
     assert_eq!(
@@ -287,7 +298,7 @@ fn mistakes_are_named() {
         Err(AttentionError::CacheHeads { kv_heads: 2, head_dim: 3 })
     );
     assert_eq!(step(heads, &[2], all, &mut out, &mut scratch), Err(AttentionError::Slot { slot: 2, slots: 2 }));
-    let lengths = Visible { lengths: Some(&[2]), bias: None };
+    let lengths = Visible { lengths: Some(&[2]), ..Visible::default() };
     assert_eq!(
         step(heads, &[1], lengths, &mut out, &mut scratch),
         Err(AttentionError::KeptLength { index: 0, kept: 2, keys: 1 })

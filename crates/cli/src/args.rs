@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 use kernform_simd::Level;
 
-use crate::{encode, generate, inspect, isa, pronounce, run, selftest};
+use crate::{encode, generate, inspect, isa, pronounce, run, selftest, translate};
 
 /// Transformers on the CPU, with the same bits as result on every machine.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Turn English spelling into pronunciation, with the embedded model
     Pronounce(pronounce::PronounceArgs),
+    /// Translate text with a Marian student model
+    Translate(translate::TranslateArgs),
     /// One forward pass of a model folder, from and to safetensors files
     Run(run::RunArgs),
     /// Greedy or beam search with a model folder, with the token ids that transformers gives
@@ -89,7 +91,9 @@ pub(crate) fn with_attached_values(arguments: impl Iterator<Item = OsString>) ->
 
 fn is_value_of(option: &OsStr, argument: &OsStr) -> bool {
     match option.to_str() {
-        Some("--attention") => Path::new(argument).extension().is_some_and(|end| end.eq_ignore_ascii_case("svg")),
+        Some("--attention" | "--align") => {
+            Path::new(argument).extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"))
+        }
         Some("--early-stopping") => ["true", "false", "never"].into_iter().any(|value| argument == value),
         _ => false,
     }

@@ -17,6 +17,7 @@ mod pronounce;
 mod run;
 mod selftest;
 mod term;
+mod translate;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Answer(args) => encode::answer(args, level),
         Command::Fill(args) => encode::fill(args, level),
         Command::Inspect(args) => inspect::run(&args, level),
+        Command::Translate(args) => translate::run(args, level),
         Command::Selftest(args) => selftest::run(&args, level),
         Command::Isa(args) => isa::run(&args, level),
     }

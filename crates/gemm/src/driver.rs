@@ -10,9 +10,10 @@ use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
 use kernform_tensor::{MatrixRef, cast_slice_mut};
 
-use crate::kernels::{MAX_TILE, TileArgs, TileFn, Tiling, tile_fn};
+use crate::kernels::Sweep;
 use crate::pack::{pack_panel, pack_rows};
 use crate::packed::PANEL;
+use crate::tiles::{MAX_COLS, MAX_ROWS, MAX_TILE, Tiling, sweep_fn};
 use crate::weight::Weight;
 
 /// Steps of `k` in a block: a panel of B, 16 KiB, takes half of a first-level cache.
@@ -21,10 +22,10 @@ pub(crate) const KC: usize = 256;
 pub(crate) const MC: usize = 240;
 /// Columns of B that are packed at once where more than one block of rows uses them.
 pub(crate) const NC: usize = 512;
+/// Columns that all strips of a block go through before they go on.
+const CHUNK: usize = 128;
 /// Extra floats in a row of packed A, so that rows do not fall into the same cache sets.
 const A_PAD: usize = 16;
-/// Most columns of a tile.
-const MAX_COLS: usize = 128;
 /// Where chains without a bias begin.
 static ZEROS: [f32; MAX_COLS] = [0.0; MAX_COLS];
 
@@ -95,49 +96,92 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (p, rows, cols) = (self.product, self.part.rows.clone(), self.part.cols.clone());
-        let pack_b = matches!(p.b, Source::Strided(_));
-        let (a_len, _) = scratch_len(rows.len(), cols.len(), p.k, p.pack_a, pack_b);
+        let (a_len, _) = scratch_len(rows.len(), cols.len(), p.k, p.pack_a, matches!(p.b, Source::Strided(_)));
         let (a_scratch, b_scratch) = self.part.scratch.split_at_mut(a_len);
         // No weight is larger than a float, or more strictly aligned.
-        let b_scratch = cast_slice_mut(b_scratch).unwrap_or_default();
-        let row_block = even_block(rows.len(), MC).next_multiple_of(Tiling::of::<S>().max_rows);
-        let in_place = is_read_in_place(p.b, rows.len().div_ceil(Tiling::of::<S>().max_rows));
-        let k_block = even_block(p.k, if in_place { in_place_steps(p.b) } else { KC });
-        for col in cols.clone().step_by(NC) {
-            let width = NC.min(cols.end - col);
+        let b_scratch: &mut [W] = cast_slice_mut(b_scratch).unwrap_or_default();
+        let tiling = Tiling::of::<S>();
+        let strips = tiling.strips(rows.len());
+        let way = Way::new(&p.b, rows.len(), strips);
+        let k_block = even_block(p.k, way.most_steps(&p.b, rows.len(), strips, p.k, p.pack_a));
+        let col_block = if way == Way::Packed { cols.len() } else { NC };
+        let row_block = match strips {
+            1 => rows.len(),
+            _ => even_block(rows.len(), MC).next_multiple_of(tiling.max_rows),
+        };
+        let mut col = cols.start;
+        while col < cols.end {
+            let width = col_block.min(cols.end - col);
             let mut k_from = 0;
             loop {
                 let kc = k_block.min(p.k - k_from);
-                for row in rows.clone().step_by(row_block) {
+                let mut row = rows.start;
+                while row < rows.end {
                     let mc = row_block.min(rows.end - row);
-                    let block =
-                        Block { p, row, rows: mc, col, cols: width, k_from, kc, in_place, pack: row == rows.start };
-                    block.run(s, a_scratch, b_scratch);
+                    let pack = way == Way::Copied && row == rows.start;
+                    Block { p, row, rows: mc, col, cols: width, k_from, kc, way, pack }.run(s, a_scratch, b_scratch);
+                    row += mc;
                 }
                 k_from += kc;
                 if k_from >= p.k {
                     break;
                 }
             }
+            col += width;
         }
     }
 }
 
+// A division takes as long as a small tile's row: the common cases below do without.
+
 /// The least block length that cuts `len` into as many blocks as `most` does.
 const fn even_block(len: usize, most: usize) -> usize {
-    if len == 0 { 1 } else { len.div_ceil(len.div_ceil(most)) }
+    if len == 0 {
+        1
+    } else if len <= most {
+        len
+    } else {
+        len.div_ceil(len.div_ceil(most))
+    }
 }
 
-/// Whether B is used so few times that it is not worth packing, and can be loaded by vectors.
-fn is_read_in_place<W>(b: Source<'_, W>, strips: usize) -> bool {
-    matches!(b, Source::Strided(b) if b.col_stride() == 1 && strips <= 2)
-}
-
-/// Steps of `k` in a block that is read in place: few where rows are far apart, since each is then a stream of its own.
-fn in_place_steps<W>(b: Source<'_, W>) -> usize {
+/// Quotient and remainder.
+const fn divide(a: usize, b: usize) -> (usize, usize) {
     match b {
-        Source::Strided(b) if b.row_stride() >= 1024 => 32,
-        _ => KC,
+        1 => (a, 0),
+        _ => (a / b, a % b),
+    }
+}
+
+/// How the kernels get B.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is packed.
+    Packed,
+    /// They read it where it lies: it is used so few times that it is not worth packing.
+    InPlace,
+    /// Its blocks are packed first.
+    Copied,
+}
+
+impl Way {
+    fn new<W>(b: &Source<'_, W>, _rows: usize, strips: usize) -> Way {
+        match b {
+            Source::Packed(_) => Way::Packed,
+            Source::Strided(b) if b.col_stride() == 1 && strips <= 2 => Way::InPlace,
+            Source::Strided(_) => Way::Copied,
+        }
+    }
+
+    /// Steps of `k` in a block at most.
+    fn most_steps<W>(self, b: &Source<'_, W>, rows: usize, strips: usize, k: usize, packs_a: bool) -> usize {
+        match (self, b) {
+            // Rows that are far apart are streams of their own, of which there should be few.
+            (Way::InPlace, Source::Strided(b)) if b.row_stride() >= 1024 => 32,
+            // One strip uses B once: the blocks keep A in the first-level cache.
+            (Way::Packed, _) if strips == 1 && rows < Tiling::PREFETCH_FROM && !packs_a => k.max(1),
+            _ => KC,
+        }
     }
 }
 
@@ -150,17 +194,33 @@ struct Block<'a, W> {
     cols: usize,
     k_from: usize,
     kc: usize,
-    /// Whether B is read where it lies.
-    in_place: bool,
+    way: Way,
     /// Whether B must still be packed.
     pack: bool,
+}
+
+/// Columns of B as the kernels read them.
+#[derive(Clone, Copy)]
+struct Right<W> {
+    data: *const W,
+    row_stride: usize,
+    panel_stride: usize,
+    /// From the columns that a tile reads to those that are fetched meanwhile, where it is a fixed distance.
+    ahead: Option<usize>,
+}
+
+/// Strips of equal height.
+#[derive(Clone, Copy)]
+struct Strips {
+    row: usize,
+    count: usize,
+    height: usize,
 }
 
 impl<W: Weight> Block<'_, W> {
     #[inline(always)]
     fn run<S: Simd>(&self, s: S, a_scratch: &mut [f32], b_scratch: &mut [W]) {
         let p = self.p;
-        let tiling = Tiling::of::<S>();
         let (a, a_row_stride) = if p.pack_a {
             let stride = a_stride(self.kc);
             pack_rows(p.a, (self.row, self.rows), (self.k_from, self.kc), stride, a_scratch);
@@ -169,151 +229,188 @@ impl<W: Weight> Block<'_, W> {
             let start = self.row * p.a.row_stride() + self.k_from;
             (p.a.as_slice().get(start..).unwrap_or_default().as_ptr(), p.a.row_stride())
         };
-        let strips = self.rows.div_ceil(tiling.max_rows);
-        let mut max_units = Tiling::max_units::<S>(self.rows.div_ceil(strips));
-        if !self.in_place && matches!(p.b, Source::Strided(_)) {
-            // Packed panels should still be in the first-level cache when they are multiplied.
-            max_units = max_units.min((2 * PANEL).div_ceil(tiling.unit));
-        }
-        let mut units = self.cols.div_ceil(tiling.unit);
-        let mut groups = units.div_ceil(max_units);
+        let strips = Tiling::of::<S>().strips(self.rows);
+        let (height, taller) = divide(self.rows, strips);
+        let heights = [
+            Strips { row: 0, count: taller, height: height + 1 },
+            Strips { row: taller * (height + 1), count: strips - taller, height },
+        ];
+        let is_last = self.k_from + self.kc == p.k;
+        let finishes = is_last && (p.activation != Activation::Identity || p.residual.is_some());
+        // A single strip has no use for the columns once more.
+        let chunk = if strips == 1 && self.way != Way::Copied { self.cols } else { CHUNK };
+        let end = self.col + self.cols;
         let mut col = self.col;
-        while groups > 0 {
-            let mut wide = units.div_ceil(groups);
-            groups -= 1;
-            if self.in_place && wide > 1 && col + wide * tiling.unit > self.col + self.cols {
-                // Whole vectors cannot be loaded there: the last unit goes alone, through the scratch.
-                wide -= 1;
-                groups += 1;
+        while col < end {
+            let mut width = (end - col).min(chunk);
+            if self.way == Way::InPlace && width > PANEL {
+                // Of the last panel whole vectors may not be readable: it goes alone.
+                width -= width % PANEL;
             }
-            units -= wide;
-            let valid = (wide * tiling.unit).min(self.col + self.cols - col);
-            let cols = if valid <= tiling.narrow { tiling.narrow } else { wide * tiling.unit };
-            let (b, b_row_stride, b_panel_stride) = self.right_operand(s, col, (cols, valid), b_scratch);
-            let least_rows = self.rows / strips;
-            let multiply = [tile_fn::<S, W>(least_rows, cols), tile_fn::<S, W>(self.rows.div_ceil(strips), cols)];
-            let mut edge;
-            let bias = match p.bias {
-                Some(bias) if valid == cols => bias[col..].as_ptr(),
-                Some(bias) => {
-                    edge = [0.0; MAX_COLS];
-                    edge[..valid].copy_from_slice(&bias[col..col + valid]);
-                    edge.as_ptr()
+            let right = self.columns(s, col, width, b_scratch);
+            for strips in heights {
+                if strips.count > 0 {
+                    let a = a.wrapping_add(strips.row * a_row_stride);
+                    self.sweeps(s, strips, (a, a_row_stride), right, (col, width));
                 }
-                None => ZEROS.as_ptr(),
-            };
-            // The first two strips fetch a half each of the next panel.
-            let half_panel = self.kc / 2 * PANEL;
-            let next = b.wrapping_add(b_panel_stride * cols.div_ceil(PANEL));
-            let mut row = 0;
-            for strip in 0..strips {
-                let is_taller = strip < self.rows % strips;
-                let rows = least_rows + usize::from(is_taller);
-                let place = Place { row: self.row + row, rows, col, cols, valid };
-                let args = TileArgs {
-                    k: self.kc,
-                    a: a.wrapping_add(row * a_row_stride),
-                    a_row_stride,
-                    b,
-                    b_row_stride,
-                    b_panel_stride,
-                    next: if strip < 2 { next.wrapping_add(strip * half_panel) } else { b },
-                    init: bias,
-                    init_row_stride: 0,
-                    out: core::ptr::null_mut(),
-                    out_row_stride: cols,
-                };
-                self.tile(s, multiply[usize::from(is_taller)], place, args);
-                row += rows;
             }
-            col += valid;
+            if finishes && p.c.col_stride == 1 {
+                let out = p.c.data.wrapping_add(self.row * p.c.row_stride + col);
+                let (rows, stride) = (self.rows, p.c.row_stride);
+                // SAFETY: the columns of this block, which only this thread touches.
+                unsafe { Finish { p, row: self.row, rows, col, cols: width, out, stride }.run(s) };
+            }
+            col += width;
         }
     }
 
-    /// The columns of B from `col` on, the distance of their rows and of their panels.
+    /// The `width` columns of B from `col` on.
     #[inline(always)]
-    fn right_operand<S: Simd>(
-        &self,
-        s: S,
-        col: usize,
-        (cols, valid): (usize, usize),
-        scratch: &mut [W],
-    ) -> (*const W, usize, usize) {
+    fn columns<S: Simd>(&self, s: S, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
         let p = self.p;
         match p.b {
             Source::Packed(data) => {
                 let start = (col / PANEL * p.k + self.k_from) * PANEL + col % PANEL;
-                (data.get(start..).unwrap_or_default().as_ptr(), PANEL, p.k * PANEL)
+                let data = data.get(start..).unwrap_or_default().as_ptr();
+                let ahead = (self.kc == p.k && self.rows <= MAX_ROWS).then_some(64 * PANEL);
+                Right { data, row_stride: PANEL, panel_stride: p.k * PANEL, ahead }
             }
-            Source::Strided(b) if self.in_place && cols == valid => {
+            Source::Strided(b) if self.way == Way::InPlace && width.is_multiple_of(PANEL) => {
                 let start = self.k_from * b.row_stride() + col;
-                (b.as_slice().get(start..).unwrap_or_default().as_ptr(), b.row_stride(), PANEL)
-            }
-            Source::Strided(b) if self.in_place => {
-                let into = &mut scratch[..self.kc * PANEL];
-                pack_panel(s, b, self.k_from, col, valid, into);
-                (into.as_ptr(), PANEL, 0)
+                let data = b.as_slice().get(start..).unwrap_or_default().as_ptr();
+                Right { data, row_stride: b.row_stride(), panel_stride: PANEL, ahead: Some(4 * PANEL) }
             }
             Source::Strided(b) => {
                 let panel_len = self.kc * PANEL;
-                let first = (col - self.col) / PANEL;
+                let first = if self.way == Way::InPlace { 0 } else { (col - self.col) / PANEL };
                 let scratch = &mut scratch[first * panel_len..];
-                if self.pack && col.is_multiple_of(PANEL) && panel_len > 0 {
-                    let panels = cols.div_ceil(PANEL);
-                    for (i, into) in scratch.chunks_exact_mut(panel_len).take(panels).enumerate() {
+                if (self.pack || self.way == Way::InPlace) && panel_len > 0 {
+                    for (i, into) in scratch.chunks_exact_mut(panel_len).take(width.div_ceil(PANEL)).enumerate() {
                         let col = col + i * PANEL;
                         pack_panel(s, b, self.k_from, col, PANEL.min(p.n - col), into);
                     }
                 }
-                (scratch.as_ptr().wrapping_add(col % PANEL), PANEL, panel_len)
+                Right { data: scratch.as_ptr(), row_stride: PANEL, panel_stride: panel_len, ahead: Some(0) }
             }
         }
     }
 
-    /// Multiplies a tile: in C where all its columns exist and stand next to each other.
+    /// Multiplies strips of equal height by columns of B.
     #[inline(always)]
-    fn tile<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>) {
+    fn sweeps<S: Simd>(
+        &self,
+        s: S,
+        strips: Strips,
+        (a, a_row_stride): (*const f32, usize),
+        right: Right<W>,
+        (col, width): (usize, usize),
+    ) {
+        let tiling = Tiling::of::<S>();
+        let units = width.div_ceil(tiling.unit);
+        let most = Tiling::max_units::<S>(strips.height);
+        let groups = if units <= most { 1 } else { units.div_ceil(most) };
+        let (narrower, wider) = divide(units, groups);
+        let mut done = 0;
+        // Groups of two widths; the last one alone, if not all its columns exist or panels are cut.
+        for (mut count, units) in [(wider, narrower + 1), (groups - wider, narrower)] {
+            let cols = units * tiling.unit;
+            while count > 0 {
+                let now = if !cols.is_multiple_of(PANEL) {
+                    1
+                } else if done + count * cols <= width {
+                    count
+                } else {
+                    (count - 1).max(1)
+                };
+                let valid = cols.min(width - done);
+                let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
+                let from = done / PANEL * right.panel_stride + done % PANEL;
+                let group_stride = cols / PANEL * right.panel_stride;
+                let sweep = Sweep {
+                    k: self.kc,
+                    strips: strips.count,
+                    groups: now,
+                    valid,
+                    a,
+                    a_row_stride,
+                    b: right.data.wrapping_add(from),
+                    b_row_stride: right.row_stride,
+                    b_panel_stride: right.panel_stride,
+                    b_group_stride: group_stride,
+                    ahead: right.ahead.unwrap_or(group_stride),
+                    init: ZEROS.as_ptr(),
+                    init_row_stride: 0,
+                    init_group_stride: 0,
+                    out: core::ptr::null_mut(),
+                    out_row_stride: cols,
+                };
+                self.sweep(s, (self.row + strips.row, strips.height), (col + done, cols), sweep);
+                done += now * cols;
+                count -= now;
+            }
+        }
+    }
+
+    /// Runs a sweep: in C where its columns stand next to each other.
+    #[inline(always)]
+    fn sweep<S: Simd>(&self, s: S, (row, height): (usize, usize), (col, cols): (usize, usize), mut sweep: Sweep<W>) {
         let c = &self.p.c;
-        let origin = c.data.wrapping_add(place.row * c.row_stride + place.col * c.col_stride);
-        if c.col_stride == 1 && place.valid == place.cols {
-            (args.out, args.out_row_stride) = (origin, c.row_stride);
-            // SAFETY: the tile lies inside C, and only this thread touches it.
-            unsafe { self.multiply(s, multiply, place, args) };
-        } else {
-            self.tile_aside(s, multiply, place, args, origin);
+        if let Some(bias) = self.p.bias {
+            (sweep.init, sweep.init_group_stride) = (bias[col..].as_ptr(), cols);
         }
-    }
-
-    /// Multiplies a tile in a place of its own, with columns that do not exist in C.
-    #[inline(never)]
-    fn tile_aside<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>, origin: *mut f32) {
-        let mut edge = [0.0; MAX_TILE];
-        (args.out, args.out_row_stride) = (edge.as_mut_ptr(), place.cols);
-        // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them.
-        unsafe {
-            if self.k_from > 0 {
-                self.load_edge(place, origin, &mut edge);
-            }
-            self.multiply(s, multiply, place, args);
-            self.store_edge(place, origin, &edge);
+        let out = c.data.wrapping_add(row * c.row_stride + col * c.col_stride);
+        if c.col_stride != 1 {
+            return self.sweep_aside(s, (row, height), (col, cols), sweep, out);
         }
-    }
-
-    /// Multiplies a tile and finishes it after the last step of `k`.
-    ///
-    /// # Safety
-    /// `args.out` must be readable and writable for the tile.
-    #[inline(always)]
-    unsafe fn multiply<S: Simd>(&self, s: S, multiply: TileFn<S, W>, place: Place, mut args: TileArgs<W>) {
+        (sweep.out, sweep.out_row_stride) = (out, c.row_stride);
         if self.k_from > 0 {
-            (args.init, args.init_row_stride) = (args.out, args.out_row_stride);
+            (sweep.init, sweep.init_row_stride, sweep.init_group_stride) = (out, c.row_stride, cols);
         }
-        // SAFETY: A has `rows` rows and `kc` columns from here on, B and the bias are filled up to `cols` columns, and
-        // `out` is as the caller says.
-        unsafe { multiply(s, &args) };
-        let is_last = self.k_from + self.kc == self.p.k;
-        if is_last && (self.p.activation != Activation::Identity || self.p.residual.is_some()) {
-            s.vectorize(Finish { p: self.p, place, out: args.out, stride: args.out_row_stride });
+        // SAFETY: A has the rows and `kc` columns from here on, B is filled up to whole tiles, and the sweep's part of C is
+        // touched by this thread alone; the bias has a value for each column.
+        unsafe { sweep_fn::<S, W>(height, cols)(s, &sweep) };
+    }
+
+    /// Runs a sweep tile by tile in a place of its own, for C in columns.
+    #[inline(never)]
+    fn sweep_aside<S: Simd>(
+        &self,
+        s: S,
+        (row, height): (usize, usize),
+        (col, cols): (usize, usize),
+        sweep: Sweep<W>,
+        out: *mut f32,
+    ) {
+        let (p, c) = (self.p, &self.p.c);
+        let mut edge = [0.0; MAX_TILE];
+        for (strip, group) in (0..sweep.strips).flat_map(|strip| (0..sweep.groups).map(move |group| (strip, group))) {
+            let place = Place { rows: height, cols, valid: sweep.valid };
+            let out = out.wrapping_add(strip * height * c.row_stride + group * cols * c.col_stride);
+            let mut tile = Sweep {
+                strips: 1,
+                groups: 1,
+                a: sweep.a.wrapping_add(strip * height * sweep.a_row_stride),
+                b: sweep.b.wrapping_add(group * sweep.b_group_stride),
+                init: sweep.init.wrapping_add(group * sweep.init_group_stride),
+                out: edge.as_mut_ptr(),
+                ..sweep
+            };
+            // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them; A,
+            // B and the bias as for any sweep.
+            unsafe {
+                if self.k_from > 0 {
+                    self.load_edge(place, out, &mut edge);
+                    (tile.init, tile.init_row_stride) = (edge.as_ptr(), cols);
+                }
+                tile.out = edge.as_mut_ptr();
+                sweep_fn::<S, W>(height, cols)(s, &tile);
+                if self.k_from + self.kc == p.k {
+                    let (row, col) = (row + strip * height, col + group * cols);
+                    let out = edge.as_mut_ptr();
+                    Finish { p, row, rows: height, col, cols: sweep.valid, out, stride: cols }.run(s);
+                }
+                self.store_edge(place, out, &edge);
+            }
         }
     }
 
@@ -342,22 +439,33 @@ impl<W: Weight> Block<'_, W> {
     }
 }
 
-/// Where a tile lies in C: `valid` of its `cols` columns exist.
+/// A tile aside: `valid` of its `cols` columns exist.
 #[derive(Clone, Copy)]
 struct Place {
-    row: usize,
     rows: usize,
-    col: usize,
     cols: usize,
     valid: usize,
 }
 
-/// Applies activation and residual to a tile that is still in the first-level cache.
+/// Applies activation and residual to finished chains that are still in the caches: `rows` x `cols` of them, in rows of
+/// `stride` floats at `out`, which are those of C from (`row`, `col`) on.
 struct Finish<'a, W> {
     p: &'a Product<'a, W>,
-    place: Place,
+    row: usize,
+    rows: usize,
+    col: usize,
+    cols: usize,
     out: *mut f32,
     stride: usize,
+}
+
+impl<W: Weight> Finish<'_, W> {
+    /// # Safety
+    /// The rows at `out` must be readable and writable, and no other thread may touch them.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, s: S) {
+        s.vectorize(self);
+    }
 }
 
 impl<W: Weight> Kernel for Finish<'_, W> {
@@ -365,18 +473,28 @@ impl<W: Weight> Kernel for Finish<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for i in 0..self.place.rows {
-            // SAFETY: the tile's row, `cols` floats that only this thread touches.
-            let out = unsafe { core::slice::from_raw_parts_mut(self.out.add(i * self.stride), self.place.cols) };
-            for out in out.chunks_exact_mut(S::LANES) {
-                let activated = vector::activate(s, self.p.activation, s.load(out));
-                s.store(activated, out);
+        let p = self.p;
+        for i in 0..self.rows {
+            // SAFETY: a row of the block, by the word of whoever called `Finish::run`.
+            let out = unsafe { core::slice::from_raw_parts_mut(self.out.add(i * self.stride), self.cols) };
+            if p.activation != Activation::Identity {
+                for out in out.chunks_mut(S::LANES) {
+                    let activated = vector::activate(s, p.activation, s.load_or(out, 0.0));
+                    s.store_partial(activated, out);
+                }
             }
-            if let Some(residual) = self.p.residual {
-                let start = (self.place.row + i) * residual.row_stride() + self.place.col * residual.col_stride();
-                let residual_row = residual.as_slice().get(start..).unwrap_or_default();
-                for (j, out) in out[..self.place.valid].iter_mut().enumerate() {
-                    *out += residual_row[j * residual.col_stride()];
+            if let Some(residual) = p.residual {
+                let start = (self.row + i) * residual.row_stride() + self.col * residual.col_stride();
+                let from = residual.as_slice().get(start..).unwrap_or_default();
+                if residual.col_stride() == 1 {
+                    for (out, from) in out.chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
+                        let sum = s.add(s.load_or(out, 0.0), s.load_or(from, 0.0));
+                        s.store_partial(sum, out);
+                    }
+                } else {
+                    for (j, out) in out.iter_mut().enumerate() {
+                        *out += from[j * residual.col_stride()];
+                    }
                 }
             }
         }

@@ -16,6 +16,7 @@ mod multiply;
 mod pack;
 mod packed;
 pub mod reference;
+mod tiles;
 mod weight;
 
 pub use epilogue::Epilogue;

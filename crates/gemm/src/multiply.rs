@@ -74,6 +74,9 @@ impl Grid {
     /// B packed beforehand is read once a block of rows whoever does it, so rows are cut; else columns are, so that each
     /// column is packed once.
     fn new(threads: usize, m: usize, n: usize, k: usize, is_packed: bool) -> Grid {
+        if threads <= 1 {
+            return Grid { rows: 1, cols: 1 };
+        }
         let work = m.saturating_mul(n).saturating_mul(k);
         let parts = threads.min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
         let most_rows = m.div_ceil(24).max(1);
@@ -107,7 +110,7 @@ enum CopyA {
 impl CopyA {
     fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
         match a {
-            Layout::RowMajor if k > KC && m >= 24 && n >= 64 => CopyA::Wanted,
+            Layout::RowMajor if k > KC && m >= 7 && n >= 64 => CopyA::Wanted,
             Layout::RowMajor => CopyA::No,
             _ => CopyA::Needed,
         }

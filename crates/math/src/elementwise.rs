@@ -6,6 +6,9 @@ use crate::{Activation, ShapeError, vector};
 
 /// A function of one vector.
 trait Function: Copy {
+    /// Whether it is so short that memory alone bounds it, and pairs of vectors gain nothing.
+    const IS_SHORT: bool;
+
     fn apply<S: Simd>(self, s: S, x: S::F32) -> S::F32;
 }
 
@@ -17,6 +20,9 @@ impl<F: Function> Kernel for Map<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Map(f, x, out) = self;
+        if F::IS_SHORT {
+            return vector::map(s, x, out, |x| f.apply(s, x));
+        }
         // Pairs give the core two chains of operations at once.
         let pair = Pair(s);
         let (mut xs, mut outs) = (x.chunks_exact(2 * S::LANES), out.chunks_exact_mut(2 * S::LANES));
@@ -37,6 +43,9 @@ impl<F: Function> Kernel for MapInPlace<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let MapInPlace(f, x) = self;
+        if F::IS_SHORT {
+            return vector::map_in_place(s, x, |x| f.apply(s, x));
+        }
         let pair = Pair(s);
         let mut pairs = x.chunks_exact_mut(2 * S::LANES);
         for x in &mut pairs {
@@ -59,11 +68,13 @@ fn same_length(operand: &'static str, actual: usize, expected: usize) -> Result<
 }
 
 macro_rules! functions {
-    ($($(#[$doc:meta])* $name:ident, $in_place:ident, $type:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $in_place:ident, $type:ident, $is_short:literal;)*) => {$(
         #[derive(Clone, Copy)]
         struct $type;
 
         impl Function for $type {
+            const IS_SHORT: bool = $is_short;
+
             #[inline(always)]
             fn apply<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
                 vector::$name(s, x)
@@ -87,23 +98,23 @@ macro_rules! functions {
 
 functions! {
     /// `e^x` of each element; the error is below 1 ULP, see [`vector::exp`].
-    exp, exp_in_place, Exp;
+    exp, exp_in_place, Exp, false;
     /// The natural logarithm of each element, see [`vector::log`].
-    log, log_in_place, Log;
+    log, log_in_place, Log, false;
     /// The hyperbolic tangent of each element, see [`vector::tanh`].
-    tanh, tanh_in_place, Tanh;
+    tanh, tanh_in_place, Tanh, false;
     /// The error function of each element, see [`vector::erf`].
-    erf, erf_in_place, Erf;
+    erf, erf_in_place, Erf, false;
     /// `1 / (1 + e^-x)` of each element, see [`vector::sigmoid`].
-    sigmoid, sigmoid_in_place, Sigmoid;
+    sigmoid, sigmoid_in_place, Sigmoid, false;
     /// The GELU with the normal distribution function of each element, see [`vector::gelu_erf`].
-    gelu_erf, gelu_erf_in_place, GeluErf;
+    gelu_erf, gelu_erf_in_place, GeluErf, false;
     /// The GELU with the tanh approximation of each element, see [`vector::gelu_tanh`].
-    gelu_tanh, gelu_tanh_in_place, GeluTanh;
+    gelu_tanh, gelu_tanh_in_place, GeluTanh, false;
     /// `x * sigmoid(x)` of each element, see [`vector::silu`].
-    silu, silu_in_place, Silu;
+    silu, silu_in_place, Silu, false;
     /// `max(x, 0)` of each element, see [`vector::relu`].
-    relu, relu_in_place, Relu;
+    relu, relu_in_place, Relu, true;
 }
 
 /// `activation` of each element.

@@ -1,10 +1,9 @@
 //! Multi-head attention with its projections (Vaswani et al. 2017, section 3.2.2).
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use kernform_attention::{
-    Bias, Heads, KeptKeys, Mask, Rows, RowsMut, Segment, Visible, attend, attend_cached, attend_scratch_len,
+    Heads, KeptKeys, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible, attend, attend_cached, attend_scratch_len,
 };
 use kernform_tensor::Parallel;
 
@@ -65,9 +64,8 @@ impl SelfAttention {
         keys: KeptKeys<'_>,
         causal: bool,
     ) -> Result<(), ModelError> {
-        let band = self.window.map(|window| band(segments, window));
-        let bias = band.as_ref().map(|(data, len)| Bias::shared(data, *len));
-        let mask = Mask { causal, keys, bias };
+        let window = self.window.map(|window| window.saturating_add(1));
+        let mask = Mask { causal, window, keys, terms: ScoreTerms::NONE };
         let turn = |projected: &mut [f32]| match &self.rotary {
             Some(rotary) => rotary.turn(context.isa, self.heads, segments, projected, 3 * self.width()),
             None => Ok(()),
@@ -125,13 +123,6 @@ impl SelfAttention {
             self.out.apply(context, s.mixed, s.out, Extra::residual(s.residual), s.scratch)
         })
     }
-}
-
-/// A bias that leaves each token those at most `window` away, and how many keys its rows have.
-fn band(segments: &[Segment], window: usize) -> (Vec<f32>, usize) {
-    let len = segments.iter().map(|segment| segment.key.len()).max().unwrap_or(0);
-    let bias = |i: usize| if (i / len).abs_diff(i % len) <= window { 0.0 } else { f32::NEG_INFINITY };
-    ((0..len * len).map(bias).collect(), len)
 }
 
 /// Attention of decoder tokens to encoder tokens.

@@ -37,6 +37,13 @@ pub enum ModelError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A multiplier of quantised weights or inputs is no factor that can be used, or not that of the other maps of one input.
+    Multiplier {
+        /// The tensor.
+        tensor: String,
+        /// Its multiplier.
+        value: f32,
+    },
     /// A token id is not in the vocabulary.
     Token {
         /// The id.
@@ -119,6 +126,10 @@ impl fmt::Display for ModelError {
             Self::TensorShape { name, found, expected } => {
                 write!(f, "tensor {name} has shape {found:?}; the configuration asks for {expected:?}")
             }
+            Self::Multiplier { tensor, value } => write!(
+                f,
+                "tensor {tensor}: its multiplier is {value}; it must be a normal number above 0, the same for maps of one input"
+            ),
             Self::Token { token, vocab_size } => {
                 write!(f, "token id {token} is not in the vocabulary; ids are 0 to {}", vocab_size.saturating_sub(1))
             }

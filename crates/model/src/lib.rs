@@ -37,6 +37,8 @@ mod layers;
 #[cfg(feature = "alloc")]
 mod linear;
 #[cfg(feature = "alloc")]
+mod marian_student;
+#[cfg(feature = "alloc")]
 mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
@@ -74,6 +76,11 @@ pub use generate::generate;
 pub use kernform_formats::Pooling;
 #[cfg(feature = "alloc")]
 pub use linear::WeightType;
+#[cfg(feature = "alloc")]
+pub use marian_student::{
+    MarianStudent, StudentConfig, StudentInput, StudentPlan, StudentRow, StudentSession, StudentWeights, Translated,
+    translate,
+};
 #[cfg(feature = "alloc")]
 pub use plan::{Limits, Plan};
 #[cfg(feature = "alloc")]

@@ -54,7 +54,12 @@ enum Packed {
     F32(PackedB<'static>),
     F16(PackedB<'static, f16>),
     Bf16(PackedB<'static, bf16>),
-    Int8 { values: PackedI8<'static>, scales: Vec<f32> },
+    /// Bytes with the factor of each output. Inputs become bytes by one multiplier, or else each row by its own.
+    Int8 {
+        values: PackedI8<'static>,
+        scales: Vec<f32>,
+        multiplier: Option<f32>,
+    },
 }
 
 /// What a product does on its way out: `activation(x W + b) + residual`.
@@ -95,7 +100,7 @@ impl Packed {
                 let weights = MatrixRef::new(weights, outputs, inputs)?;
                 quantize_rows(Isa::best(), weights, MatrixMut::new(&mut bytes, outputs, inputs)?, &mut scales)?;
                 let values = PackedI8::pack(MatrixRef::new(&bytes, outputs, inputs)?.transpose())?;
-                Packed::Int8 { values, scales }
+                Packed::Int8 { values, scales, multiplier: None }
             }
         })
     }
@@ -105,7 +110,7 @@ impl Packed {
             Packed::F32(weights) => size_of_val(weights.as_slice()),
             Packed::F16(weights) => size_of_val(weights.as_slice()),
             Packed::Bf16(weights) => size_of_val(weights.as_slice()),
-            Packed::Int8 { values, scales } => size_of_val(values.as_slice()) + size_of_val(scales.as_slice()),
+            Packed::Int8 { values, scales, .. } => size_of_val(values.as_slice()) + size_of_val(scales.as_slice()),
         }
     }
 }
@@ -120,6 +125,21 @@ impl Linear {
         kind: WeightType,
     ) -> Result<Self, ModelError> {
         Ok(Self { inputs, outputs, weights: Packed::new(weights, inputs, outputs, kind)?, bias })
+    }
+
+    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it. Inputs are multiplied by
+    /// `multiplier` and rounded to bytes.
+    pub(crate) fn of_bytes(
+        bytes: &[i8],
+        inputs: usize,
+        scales: Vec<f32>,
+        multiplier: f32,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Self, ModelError> {
+        let outputs = scales.len();
+        let values = PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?;
+        let weights = Packed::Int8 { values, scales, multiplier: Some(multiplier) };
+        Ok(Self { inputs, outputs, weights, bias })
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -177,8 +197,12 @@ impl Linear {
             Packed::F32(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
             Packed::F16(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
             Packed::Bf16(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
-            Packed::Int8 { values, scales } => {
-                let (rows, scales) = (Rows::Dynamic(a), Scale::Each(scales));
+            Packed::Int8 { values, scales, multiplier } => {
+                let rows = match *multiplier {
+                    Some(multiplier) => Rows::Static { values: a, multiplier, scale: 1.0 / multiplier },
+                    None => Rows::Dynamic(a),
+                };
+                let scales = Scale::Each(scales);
                 gemm_i8(isa, parallel, rows, values, scales, c, &epilogue, scratch)?;
             }
         }

@@ -77,7 +77,8 @@ impl Plan {
 /// Elements for the activations of `tokens` rows, with the kernels' scratch.
 pub(crate) fn work_len(model: &EncoderDecoder, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
     let threads = parallel.threads();
-    let mut scratch = attend_cached_scratch_len(parallel).max(model.decoder.output.scratch_len(tokens, threads));
+    let mut scratch = attend_cached_scratch_len(model.decoder_heads(), parallel)?
+        .max(model.decoder.output.scratch_len(tokens, threads));
     scratch = scratch.max(model.encoder.stack.scratch_len(tokens, parallel)?);
     for layer in &model.decoder.layers {
         scratch = scratch.max(layer.attention.scratch_len(tokens, parallel)?);

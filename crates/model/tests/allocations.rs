@@ -80,7 +80,7 @@ fn encoding_and_decoding_allocate_nothing() {
 
 #[test]
 fn encoders_allocate_nothing() {
-    for name in ["bert", "bert_classifier", "bert_mlm", "distilbert", "roberta", "albert", "esm"] {
+    for name in ["bert", "bert_classifier", "bert_mlm", "distilbert", "roberta", "albert", "modernbert", "esm"] {
         for kind in WeightType::ALL {
             let case = Case::open(name);
             let model = EncoderModel::load_as(&case.folder, case.folder.config(), Isa::best(), kind).expect("it loads");

@@ -2,17 +2,23 @@
 //!
 //! The two folds, the square root and the division of a row are a long chain that depends on all of the row. A step
 //! over several rows gives the core the next row's work to do meanwhile, and the last step loads the parameters once for
-//! the group. The bits are those of the rows one by one.
+//! two or four rows. The bits are those of the rows one by one.
 
 use kernform_math::{Rows, vector};
 use kernform_simd::{Kernel, REDUCTION_LANES, Simd};
 
 use crate::parameters::Parameters;
 
-/// The rows in a full group.
+/// The most rows in a group, and the least.
 const GROUP: usize = 4;
-/// The most elements in a group of more than one row: half of a first-level cache of 32 KiB.
-const GROUP_ELEMENTS: usize = 4096;
+const LEAST_GROUP: usize = 2;
+/// The most elements in a group of more than the least: they, what was written before them and the parameters fit a
+/// first-level cache of 32 KiB.
+const GROUP_ELEMENTS: usize = 2048;
+
+/// From this width on a row and its parameters alone fill that cache, and groups are full again: all comes from the next
+/// cache in each step, and the parameters come once for four rows.
+const WIDE: usize = 3072;
 
 /// The rows that are read, and may be written.
 pub(crate) enum Source<'a> {
@@ -31,11 +37,12 @@ pub(crate) struct Normalize<'a> {
     pub(crate) out: Option<(&'a mut [f32], usize)>,
 }
 
-/// What a row is shifted and scaled by.
-#[derive(Clone, Copy)]
-struct Moments {
-    mean: f32,
-    scale: f32,
+/// The rows of a group, and what each is shifted and scaled by.
+struct Group {
+    first: usize,
+    len: usize,
+    means: [f32; GROUP],
+    scales: [f32; GROUP],
 }
 
 impl Kernel for Normalize<'_> {
@@ -44,36 +51,19 @@ impl Kernel for Normalize<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let Rows { count, width, .. } = self.rows;
-        let group = (GROUP_ELEMENTS / width).clamp(1, GROUP);
-        let mut first = 0;
-        while first < count {
-            let rows = first..count.min(first + group);
-            let mut moments = [Moments { mean: 0.0, scale: 0.0 }; GROUP];
-            for (row, moments) in rows.clone().zip(&mut moments) {
-                // The mean, or the sum of the squares where none is subtracted.
-                moments.mean = self.begin_row(s, row) / width as f32;
-            }
-            for (row, moments) in rows.clone().zip(&mut moments) {
-                let variance = if self.parameters.centered {
-                    squares(s, self.row(row), moments.mean) / width as f32
-                } else {
-                    core::mem::take(&mut moments.mean)
-                };
-                moments.scale = variance + self.parameters.epsilon;
-            }
-            for moments in moments.iter_mut().take(rows.len()) {
-                let scale = s.div(s.splat(1.0), s.sqrt(s.splat(moments.scale)));
-                moments.scale = s.fold_vector(scale, |a, _| a);
-            }
-            if rows.len() == GROUP {
-                self.finish::<S, GROUP>(s, first, moments);
-            } else {
-                for (row, moments) in rows.zip(moments) {
-                    self.finish::<S, 1>(s, row, [moments]);
-                }
-            }
-            first += group;
+        let group = if width >= WIDE { GROUP } else { (GROUP_ELEMENTS / width).clamp(LEAST_GROUP, GROUP) };
+        for first in (0..count).step_by(group) {
+            let group = self.begin(s, first, group.min(count - first));
+            self.finish(s, &group);
         }
+    }
+}
+
+/// `op` of a few numbers, as many at a time as a vector has lanes.
+#[inline(always)]
+fn map_few<S: Simd>(s: S, x: &mut [f32; GROUP], op: impl Fn(S::F32) -> S::F32) {
+    for x in x.chunks_mut(S::LANES) {
+        s.store_partial(op(s.load_or(x, 1.0)), x);
     }
 }
 
@@ -106,29 +96,67 @@ impl Normalize<'_> {
         }
     }
 
+    /// Adds the residual; the means and scales of `len` rows from `first` on.
+    #[inline(always)]
+    fn begin<S: Simd>(&mut self, s: S, first: usize, len: usize) -> Group {
+        let width = s.splat(self.rows.width as f32);
+        let epsilon = s.splat(self.parameters.epsilon);
+        let (mut means, mut scales) = ([0.0; GROUP], [0.0; GROUP]);
+        if self.parameters.centered {
+            for (i, sum) in means.iter_mut().enumerate().take(len) {
+                *sum = self.begin_row(s, first + i);
+            }
+            map_few(s, &mut means, |sum| s.div(sum, width));
+            for (i, (squares, mean)) in scales.iter_mut().zip(means).enumerate().take(len) {
+                *squares = squares_around(s, self.row(first + i), mean);
+            }
+        } else {
+            for (i, squares) in scales.iter_mut().enumerate().take(len) {
+                *squares = self.begin_row(s, first + i);
+            }
+        }
+        map_few(s, &mut scales, |squares| s.div(s.splat(1.0), s.sqrt(s.add(s.div(squares, width), epsilon))));
+        Group { first, len, means, scales }
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, group: &Group) {
+        let moments = |i: usize| [s.splat(group.means[i]), s.splat(group.scales[i])];
+        if group.len == GROUP {
+            return self.write::<S, GROUP>(s, group.first, core::array::from_fn(moments));
+        }
+        for i in (0..group.len).step_by(2) {
+            if i + 1 < group.len {
+                self.write::<S, 2>(s, group.first + i, [moments(i), moments(i + 1)]);
+            } else {
+                self.write::<S, 1>(s, group.first + i, [moments(i)]);
+            }
+        }
+    }
+
     /// Writes `R` rows from `first` on.
     #[inline(always)]
-    fn finish<S: Simd, const R: usize>(&mut self, s: S, first: usize, moments: [Moments; R]) {
-        let Normalize { parameters, rows, .. } = *self;
-        let Rows { width, .. } = rows;
-        let moments = moments.map(|m| [s.splat(m.mean), s.splat(m.scale)]);
-        let start = rows.start(first);
-        match (&mut self.out, &mut self.x) {
-            (None, Source::Exclusive(x)) => {
-                let targets = cut_mut::<R>(&mut x[start..], rows.stride, width);
-                write::<S, R>(s, &parameters, &[], targets, moments);
-            }
-            (Some((out, stride)), x) => {
+    fn write<S: Simd, const R: usize>(&mut self, s: S, first: usize, moments: [[S::F32; 2]; R]) {
+        let Normalize { parameters, rows: Rows { width, stride, .. }, .. } = *self;
+        let start = self.rows.start(first);
+        let (sources, targets) = match (&mut self.out, &mut self.x) {
+            (None, Source::Exclusive(x)) => (None, cut_mut::<R>(&mut x[start..], stride, width)),
+            (Some((out, out_stride)), x) => {
                 let x: &[f32] = match x {
                     Source::Shared(x) => x,
                     Source::Exclusive(x) => x,
                 };
-                let sources = core::array::from_fn(|r| &x[rows.start(first + r)..][..width]);
-                let targets = cut_mut::<R>(&mut out[first * *stride..], *stride, width);
-                write::<S, R>(s, &parameters, &[sources], targets, moments);
+                let sources = core::array::from_fn(|r| &x[start + r * stride..][..width]);
+                (Some(sources), cut_mut::<R>(&mut out[first * *out_stride..], *out_stride, width))
             }
             // Nothing to write to.
-            (None, Source::Shared(_)) => {}
+            (None, Source::Shared(_)) => return,
+        };
+        match (sources, parameters.bias) {
+            (None, None) => write::<S, R, false>(s, &parameters, None, targets, moments),
+            (None, Some(_)) => write::<S, R, true>(s, &parameters, None, targets, moments),
+            (sources, None) => write::<S, R, false>(s, &parameters, sources, targets, moments),
+            (sources, Some(_)) => write::<S, R, true>(s, &parameters, sources, targets, moments),
         }
     }
 }
@@ -169,7 +197,7 @@ fn add_row<S: Simd>(s: S, x: &mut [f32], residual: &[f32], step: impl Fn(S::F32,
 
 /// `sum((x - mean)^2)`.
 #[inline(always)]
-fn squares<S: Simd>(s: S, row: &[f32], mean: f32) -> f32 {
+fn squares_around<S: Simd>(s: S, row: &[f32], mean: f32) -> f32 {
     let mut lanes = s.lanes(0.0);
     let center = s.splat(mean);
     // The tail is filled with the mean, which adds the square of 0; where that is not so, the result is NaN anyway.
@@ -180,64 +208,51 @@ fn squares<S: Simd>(s: S, row: &[f32], mean: f32) -> f32 {
     s.fold(lanes, |a, b| s.add(a, b))
 }
 
-/// The parameters of one vector.
-#[derive(Clone, Copy)]
-struct Columns<V> {
-    weight: V,
-    bias: Option<V>,
-}
-
-impl<V: Copy> Columns<V> {
-    /// Loads them by `load`.
-    #[inline(always)]
-    fn of<S: Simd<F32 = V>>(s: S, p: &Parameters<'_>, weight: V, bias: Option<V>) -> Self {
-        let weight = if p.weight_offset == 0.0 { weight } else { s.add(weight, s.splat(p.weight_offset)) };
-        Columns { weight, bias }
-    }
-
-    #[inline(always)]
-    fn apply<S: Simd<F32 = V>>(self, s: S, x: V, [mean, scale]: [V; 2]) -> V {
-        let normalized = s.mul(s.sub(x, mean), scale);
-        match self.bias {
-            Some(bias) => s.mul_add(normalized, self.weight, bias),
-            None => s.mul(normalized, self.weight),
-        }
-    }
+/// `x` normalised, of one vector of columns; `bias` counts where there is one.
+#[inline(always)]
+fn affine<S: Simd, const BIASED: bool>(
+    s: S,
+    x: S::F32,
+    [mean, scale]: [S::F32; 2],
+    [weight, bias]: [S::F32; 2],
+) -> S::F32 {
+    let normalized = s.mul(s.sub(x, mean), scale);
+    if BIASED { s.mul_add(normalized, weight, bias) } else { s.mul(normalized, weight) }
 }
 
 /// Writes `R` rows from `sources`, which holds their slices or, for rows in place, nothing.
 #[inline(always)]
-fn write<S: Simd, const R: usize>(
+fn write<S: Simd, const R: usize, const BIASED: bool>(
     s: S,
     p: &Parameters<'_>,
-    sources: &[[&[f32]; R]],
-    mut targets: [&mut [f32]; R],
+    sources: Option<[&[f32]; R]>,
+    targets: [&mut [f32]; R],
     moments: [[S::F32; 2]; R],
 ) {
-    let sources = sources.first();
-    let blocks = p.weight.len() / REDUCTION_LANES;
-    for block in 0..blocks {
-        let at = block * REDUCTION_LANES;
+    // Adding -0 changes nothing, not even a zero.
+    let offset = s.splat(if p.weight_offset == 0.0 { -0.0 } else { p.weight_offset });
+    let (weights, weight_tail) = p.weight.as_chunks::<REDUCTION_LANES>();
+    let (biases, bias_tail) = p.bias.unwrap_or(p.weight).as_chunks::<REDUCTION_LANES>();
+    let mut targets = targets.map(|row| row.as_chunks_mut::<REDUCTION_LANES>());
+    let sources = sources.map(|rows| rows.map(|row| row.as_chunks::<REDUCTION_LANES>()));
+    for (b, (weight, bias)) in weights.iter().zip(biases).enumerate() {
         // One check for all vectors of a block.
-        let weight: &[f32] = &p.weight[at..][..REDUCTION_LANES];
-        let bias = p.bias.map(|bias| &bias[at..][..REDUCTION_LANES]);
-        let rows: [&mut [f32]; R] = targets.each_mut().map(|row| &mut row[at..][..REDUCTION_LANES]);
-        let from = sources.map(|rows| rows.map(|row| &row[at..][..REDUCTION_LANES]));
+        let rows = targets.each_mut().map(|(blocks, _)| &mut blocks[b]);
+        let from = sources.map(|rows| rows.map(|(blocks, _)| &blocks[b]));
         for at in (0..REDUCTION_LANES).step_by(S::LANES) {
-            let columns = Columns::of(s, p, s.load(&weight[at..]), bias.map(|bias| s.load(&bias[at..])));
+            let columns = [s.add(s.load(&weight[at..]), offset), s.load(&bias[at..])];
             for r in 0..R {
                 let x = s.load(&from.map_or(&*rows[r], |from| from[r])[at..]);
-                s.store(columns.apply(s, x, moments[r]), &mut rows[r][at..]);
+                s.store(affine::<S, BIASED>(s, x, moments[r], columns), &mut rows[r][at..]);
             }
         }
     }
-    let mut at = blocks * REDUCTION_LANES;
-    while at < p.weight.len() {
-        let bias = p.bias.map(|bias| s.load_or(&bias[at..], 0.0));
-        let columns = Columns::of(s, p, s.load_or(&p.weight[at..], 0.0), bias);
-        for r in 0..R {
-            let x = s.load_or(&sources.map_or(&*targets[r], |rows| rows[r])[at..], 0.0);
-            s.store_partial(columns.apply(s, x, moments[r]), &mut targets[r][at..]);
+    let mut at = 0;
+    while at < weight_tail.len() {
+        let columns = [s.add(s.load_or(&weight_tail[at..], 0.0), offset), s.load_or(&bias_tail[at..], 0.0)];
+        for (r, (_, tail)) in targets.iter_mut().enumerate() {
+            let x = s.load_or(&sources.map_or(&**tail, |rows| rows[r].1)[at..], 0.0);
+            s.store_partial(affine::<S, BIASED>(s, x, moments[r], columns), &mut tail[at..]);
         }
         at += S::LANES;
     }

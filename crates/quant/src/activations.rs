@@ -113,75 +113,86 @@ struct QuantizeRows<'a, 'w> {
 impl Kernel for QuantizeRows<'_, '_> {
     type Output = ();
 
+    /// The loops are plain: compiled for the level, they become its vectors.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(self, _: S) {
         match self.format {
-            ActivationFormat::Q8_0 => quantize_rows::<S, 32>(s, self.format, self.a, self.words),
-            ActivationFormat::Q8K => quantize_rows::<S, 256>(s, self.format, self.a, self.words),
+            ActivationFormat::Q8_0 => quantize_rows::<32>(self.format, self.a, self.words),
+            ActivationFormat::Q8K => quantize_rows::<256>(self.format, self.a, self.words),
         }
     }
 }
 
 #[inline(always)]
-fn quantize_rows<S: Simd, const BLOCK: usize>(
-    s: S,
-    format: ActivationFormat,
-    a: MatrixRef<'_, f32>,
-    words: &mut [i32],
-) {
+fn quantize_rows<const BLOCK: usize>(format: ActivationFormat, a: MatrixRef<'_, f32>, words: &mut [i32]) {
     let blocks = a.cols() / BLOCK;
     for i in 0..a.rows() {
         let Some(row) = a.row(i) else { continue };
         let first = i / GROUP * GROUP;
         let width = GROUP.min(a.rows() - first);
         let group = &mut words[first * blocks * format.words()..];
-        for (x, record) in row.chunks_exact(BLOCK).zip(group.chunks_exact_mut(format.words() * width)) {
-            let mut q = [0i32; MAX_BLOCK];
-            let scale = quantize_vectors(s, x, &mut q[..BLOCK]);
-            store_record::<BLOCK>(&q, scale, &mut record[i - first..], width);
+        let records = group.chunks_exact_mut(format.words() * width);
+        // Two loops, so that the compiler sees the distance of the words.
+        if width == GROUP {
+            quantize_row::<BLOCK>(row, records, i - first, GROUP);
+        } else {
+            quantize_row::<BLOCK>(row, records, i - first, width);
         }
     }
 }
 
-/// [`reference::quantize_block`](crate::reference::quantize_block) in vectors; one `i32` a value.
 #[inline(always)]
-fn quantize_vectors<S: Simd>(s: S, x: &[f32], q: &mut [i32]) -> f32 {
+fn quantize_row<'a, const BLOCK: usize>(
+    row: &[f32],
+    records: impl Iterator<Item = &'a mut [i32]>,
+    at: usize,
+    width: usize,
+) {
+    for (x, record) in row.as_chunks::<BLOCK>().0.iter().zip(records) {
+        let mut q = [0; BLOCK];
+        let scale = quantize_vectors(x, &mut q);
+        store_record(&q, scale, &mut record[at..], width);
+    }
+}
+
+/// [`reference::quantize_block`](crate::reference::quantize_block), in an order that vectors can take.
+#[inline(always)]
+fn quantize_vectors<const BLOCK: usize>(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> f32 {
     // The largest magnitude by its bits: integers, so that the order does not matter and NaN is the largest.
     let mut bits = [0; 16];
-    for x in x.chunks_exact(16) {
+    for x in x.as_chunks::<16>().0 {
         for (bits, x) in bits.iter_mut().zip(x) {
             *bits = (x.to_bits().cast_signed() & 0x7fff_ffff).max(*bits);
         }
     }
-    let largest = bits.into_iter().fold(0, i32::max);
-    let scale = f32::from_bits(largest.cast_unsigned()) / 127.0;
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            bits[i] = bits[i].max(bits[i + half]);
+        }
+        half /= 2;
+    }
+    let scale = f32::from_bits(bits[0].cast_unsigned()) / 127.0;
     if !(f32::MIN_POSITIVE..f32::INFINITY).contains(&scale) {
-        q.fill(0);
         return if scale < f32::MIN_POSITIVE { 0.0 } else { scale };
     }
-    let (inverse, round) = (s.splat(1.0 / scale), s.splat(ROUND));
-    for (q, x) in q.chunks_exact_mut(S::LANES).zip(x.chunks_exact(S::LANES)) {
-        // The bits of `integer + ROUND` are those of ROUND plus the integer.
-        let rounded = s.add(s.mul(s.load(x), inverse), round);
-        let mut lanes = [0.0; 16];
-        s.store(rounded, &mut lanes);
-        for (q, lane) in q.iter_mut().zip(lanes) {
-            *q = lane.to_bits().cast_signed() - ROUND.to_bits().cast_signed();
-        }
+    let inverse = 1.0 / scale;
+    for (q, x) in q.iter_mut().zip(x) {
+        // The bits of `integer + ROUND` are those of ROUND, whose lowest byte is 0, plus the integer.
+        *q = (x * inverse + ROUND).to_bits() as i8;
     }
     scale
 }
 
 /// Writes the words of one row into a record that begins at its place, `width` words from each to the next.
 #[inline(always)]
-fn store_record<const BLOCK: usize>(q: &[i32; MAX_BLOCK], scale: f32, record: &mut [i32], width: usize) {
+fn store_record<const BLOCK: usize>(q: &[i8; BLOCK], scale: f32, record: &mut [i32], width: usize) {
+    for (step, word) in q.as_chunks::<4>().0.iter().zip(record.iter_mut().step_by(width)) {
+        *word = i32::from_le_bytes(step.map(i8::cast_unsigned));
+    }
     let mut sums = [0; MAX_BLOCK / 16];
-    for ((q, sum), at) in q[..BLOCK].chunks_exact(16).zip(&mut sums).zip(0..) {
-        *sum = -q.iter().sum::<i32>();
-        for (j, q) in q.chunks_exact(4).enumerate() {
-            let word = (q[0] & 255) | (q[1] & 255) << 8 | (q[2] & 255) << 16 | q[3] << 24;
-            record[(at * 4 + j) * width] = word;
-        }
+    for (q, sum) in q.as_chunks::<16>().0.iter().zip(&mut sums) {
+        *sum = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
     }
     let total = sums[..BLOCK / 16].iter().sum::<i32>();
     let rest = &mut record[BLOCK / 4 * width..];
@@ -192,10 +203,10 @@ fn store_record<const BLOCK: usize>(q: &[i32; MAX_BLOCK], scale: f32, record: &m
         return;
     }
     let pair = |low: i32, high: i32| low & 0xffff | high << 16;
-    for (p, sums) in sums.chunks_exact(2).enumerate() {
+    for (p, sums) in sums.as_chunks::<2>().0.iter().enumerate() {
         rest[(2 + p) * width] = pair(sums[0], sums[1]);
     }
-    for (p, sums) in sums.chunks_exact(4).enumerate() {
+    for (p, sums) in sums.as_chunks::<4>().0.iter().enumerate() {
         rest[(10 + p) * width] = pair(sums[0] + sums[1], sums[2] + sums[3]);
     }
 }

@@ -1,8 +1,10 @@
 //! How repacked weights lie in memory.
 //!
-//! The rows of the weights, which are the columns of the product, are cut into panels of [`PANEL`]. A panel has two
-//! planes, one after the other: a record of codes a block, then a record of scales a block. The planes are apart so that
-//! every load of codes begins at a multiple of 64 bytes.
+//! The rows of the weights, which are the columns of the product, are cut into panels of [`PANEL`]. A panel is its blocks
+//! in ascending order: the record of scales of a block, then that of its codes. So a product reads one stream from its
+//! beginning to its end, which is what CPUs fetch ahead best. Every load of codes begins at a multiple of 64 bytes: where
+//! a record of scales is none, blocks stand by twos, the records of scales of both before those of codes. Where the
+//! number of blocks is odd then, the last is alone, and zeros fill its scales.
 //!
 //! A record of codes is a number of words of four bytes a column, [`PANEL`] columns side by side: 64 bytes that make one
 //! AVX-512 vector, two of AVX2, four of NEON. A word holds codes of one column that are neighbours in `k`, byte for byte;
@@ -11,16 +13,17 @@
 //! | codes | words of a column |
 //! | --- | --- |
 //! | 8 bits | word `t`: step `t` |
-//! | 4 bits, block of 32 | word `t`: step `t` below, step `t + 4` above |
-//! | 4 bits, parts of 32 (16) | word `8 p + t` (`4 p + t`): step `t` of part `2 p` below, of part `2 p + 1` above |
-//! | fifth bit | a word for each 32 codes: bit `t` of each byte is step `t` |
-//! | bits 5 and 6, parts of 16 | a word a part: bits `2 t` and `2 t + 1` are step `t` |
-//! | 2 bits, parts of 16 | the same |
-//! | third bit, parts of 16 | a word for each two: bit `t` is step `t` of the even part, bit `t + 4` of the odd one |
+//! | Q4_0, Q4_1, IQ4_NL | word `t`: step `t` below, step `t + 4` above |
+//! | Q5_0, Q5_1 | the same, then a word of fifth bits: bit `t` of each byte is step `t` |
+//! | Q4_K, IQ4_XS | for two parts, eight words: word `t` is step `t` of the even part below, of the odd one above |
+//! | Q5_K | the same, then a word of fifth bits for each of the two |
+//! | Q6_K | for two parts, four words: word `t` is step `t` of the even part below, of the odd one above; then a word for each of the two: bits `2 t` and `2 t + 1` of each byte are bits 5 and 6 of step `t` |
+//! | Q2_K | a word for each part: bits `2 t` and `2 t + 1` of each byte are step `t` |
+//! | Q3_K | for two parts the same, then a word of third bits: bit `t` is step `t` of the even part, bit `t + 4` of the odd one |
 //!
 //! A record of scales is, [`PANEL`] columns each: the scale (`f16`, [`Format::Q8K`] `f32`), what minima are multiplied by
-//! (`f16`, where there is one, with the sign with which it is added), the scales of the parts (a byte each, those of parts
-//! `2 p` and `2 p + 1` side by side), the minima of the parts likewise. In [`Format::Q2K`] a byte holds both, the minimum
+//! (`f16`, where there is one, with the sign with which it is added), the minima of the parts (a byte each, those of parts
+//! `2 p` and `2 p + 1` side by side), the scales of the parts likewise. In [`Format::Q2K`] a byte holds both, the minimum
 //! above.
 
 use crate::Format;
@@ -64,11 +67,20 @@ pub(crate) const fn float_bytes(format: Format) -> usize {
     }
 }
 
+/// Whether the minima of parts have bytes of their own.
+pub(crate) const fn has_pairs_of_minima(format: Format) -> bool {
+    format.subs() > 1 && format.has_min() && !matches!(format, Format::Q2K)
+}
+
 /// Bytes of a record of scales.
 pub(crate) const fn scale_bytes(format: Format) -> usize {
     let pairs = if format.subs() > 1 { format.subs() / 2 * HALF_BYTES } else { 0 };
-    let has_pairs_of_minima = format.subs() > 1 && format.has_min() && !matches!(format, Format::Q2K);
-    float_bytes(format) + if has_pairs_of_minima { 2 * pairs } else { pairs }
+    float_bytes(format) + if has_pairs_of_minima(format) { 2 * pairs } else { pairs }
+}
+
+/// Blocks whose records stand together.
+pub(crate) const fn run(format: Format) -> usize {
+    if scale_bytes(format).is_multiple_of(64) { 1 } else { 2 }
 }
 
 /// Bytes of a panel of `blocks` blocks, a multiple of 64.
@@ -100,13 +112,14 @@ pub(crate) fn store_block(format: Format, block: &Block, column: usize, codes: &
     if format.subs() == 1 {
         return;
     }
+    let scales_at = if has_pairs_of_minima(format) { format.subs() / 2 * HALF_BYTES } else { 0 };
     for s in 0..format.subs() {
         let at = s / 2 * HALF_BYTES + 2 * column + s % 2;
-        pairs[at] = block.scale[s].cast_unsigned();
-        if format == Format::Q2K {
-            pairs[at] |= block.min[s] << 4;
+        pairs[scales_at + at] = block.scale[s].cast_unsigned();
+        if scales_at > 0 {
+            pairs[at] = block.min[s];
         } else if format.has_min() {
-            pairs[format.subs() / 2 * HALF_BYTES + at] = block.min[s];
+            pairs[at] |= block.min[s] << 4;
         }
     }
 }
@@ -132,32 +145,37 @@ fn code_words(format: Format, code: &[u8], words: &mut [u32]) {
             }
         }
         Format::Q4K | Format::Q5K | Format::Iq4Xs => {
-            for (i, word) in words[..32].iter_mut().enumerate() {
-                let at = i / 8 * 64 + i % 8 * 4;
-                *word = low4(at) | low4(at + 32) << 4;
-            }
-            if format == Format::Q5K {
-                for (s, word) in words[32..40].iter_mut().enumerate() {
-                    *word = (0..8).map(|t| step(32 * s + 4 * t, |code| code >> 4) << t).sum();
+            let each = self::words(format) / 4;
+            for (p, words) in words.chunks_exact_mut(each).take(4).enumerate() {
+                let (low, high) = words.split_at_mut(8);
+                for (t, word) in low.iter_mut().enumerate() {
+                    let at = 64 * p + 4 * t;
+                    *word = low4(at) | low4(at + 32) << 4;
+                }
+                for (s, word) in high.iter_mut().enumerate() {
+                    *word = (0..8).map(|t| step(64 * p + 32 * s + 4 * t, |code| code >> 4) << t).sum();
                 }
             }
         }
         Format::Q6K => {
-            for (i, word) in words[..32].iter_mut().enumerate() {
-                let at = i / 4 * 32 + i % 4 * 4;
-                *word = low4(at) | low4(at + 16) << 4;
-            }
-            for (s, word) in words[32..48].iter_mut().enumerate() {
-                *word = (0..4).map(|t| step(16 * s + 4 * t, |code| code >> 4) << (2 * t)).sum();
+            for (p, words) in words[..48].chunks_exact_mut(6).enumerate() {
+                let (low, high) = words.split_at_mut(4);
+                for (t, word) in low.iter_mut().enumerate() {
+                    let at = 32 * p + 4 * t;
+                    *word = low4(at) | low4(at + 16) << 4;
+                }
+                for (s, word) in high.iter_mut().enumerate() {
+                    *word = (0..4).map(|t| step(32 * p + 16 * s + 4 * t, |code| code >> 4) << (2 * t)).sum();
+                }
             }
         }
         Format::Q2K | Format::Q3K => {
-            for (s, word) in words[..16].iter_mut().enumerate() {
-                *word = (0..4).map(|t| step(16 * s + 4 * t, |code| code & 3) << (2 * t)).sum();
-            }
-            if format == Format::Q3K {
-                for (p, word) in words[16..24].iter_mut().enumerate() {
-                    *word = (0..8).map(|t| step(32 * p + 4 * t, |code| code >> 2) << t).sum();
+            let low = |s: usize| (0..4).map(|t| step(16 * s + 4 * t, |code| code & 3) << (2 * t)).sum();
+            let each = self::words(format) / 8;
+            for (p, words) in words.chunks_exact_mut(each).take(8).enumerate() {
+                (words[0], words[1]) = (low(2 * p), low(2 * p + 1));
+                if let Some(high) = words.get_mut(2) {
+                    *high = (0..8).map(|t| step(32 * p + 4 * t, |code| code >> 2) << t).sum();
                 }
             }
         }

@@ -6,8 +6,8 @@ use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel, split_ranges};
 
 use crate::activations::GROUP;
-use crate::kernels::{Job, MAX_ROWS, TileArgs, Vector, dispatch};
-use crate::layout::{PANEL, code_bytes, panel_bytes};
+use crate::kernels::{Job, MAX_ROWS, Tile, TileArgs, Vector, dispatch};
+use crate::layout::{PANEL, panel_bytes};
 use crate::{Activations, PackedWeights, QuantError};
 
 /// Parts into which a product is cut at most.
@@ -147,27 +147,36 @@ impl Job for Part<'_> {
         let chunk = m.div_ceil(m.div_ceil(chunk)).next_multiple_of(GROUP);
         for row in (0..m).step_by(chunk) {
             let rows = row..m.min(row + chunk);
-            for column in self.columns.clone().step_by(PANEL) {
-                let columns = column..self.columns.end.min(column + PANEL);
-                self.product.panel(v, rows.clone(), columns);
+            let mut column = self.columns.start;
+            while column < self.columns.end {
+                let left = self.columns.end - column;
+                // A row alone is bound by memory, which several streams fill better than one.
+                let tile = V::panels(self.product.weights.format()).filter(|tile| rows.len() == 1 && tile.cols <= left);
+                let columns = column..column + tile.as_ref().map_or(PANEL, |tile| tile.cols).min(left);
+                column = columns.end;
+                self.product.panel(v, tile, rows.clone(), columns);
             }
         }
     }
 }
 
+/// Columns of the widest tile.
+const MAX_COLS: usize = 4 * PANEL;
+
 impl Product<'_> {
-    /// Some rows of one panel; `rows` begin with a group.
+    /// Some rows of one panel, or of those that a tile for several takes; `rows` begin with a group.
     #[inline(always)]
-    fn panel<V: Vector>(&self, v: V, rows: Range<usize>, columns: Range<usize>) {
+    fn panel<V: Vector>(&self, v: V, wide: Option<Tile<V>>, rows: Range<usize>, columns: Range<usize>) {
         let format = self.weights.format();
         let (m, k) = self.a.shape();
         let blocks = k / format.block_len();
-        let mut init = [0.0; PANEL];
+        let mut init = [0.0; MAX_COLS];
         if let Some(bias) = self.bias.and_then(|bias| bias.get(columns.clone())) {
             init[..bias.len()].copy_from_slice(bias);
         }
-        let panel_len = panel_bytes(format, blocks).unwrap_or(0);
-        let panel = self.weights.as_slice().get(columns.start / PANEL * panel_len..).unwrap_or_default().as_ptr();
+        let panel_stride = panel_bytes(format, blocks).unwrap_or(0);
+        let panel = self.weights.as_slice().get(columns.start / PANEL * panel_stride..).unwrap_or_default().as_ptr();
+        let out_stride = columns.len().next_multiple_of(PANEL);
         let words = self.a.format().words();
         let mut row = rows.start;
         while row < rows.end {
@@ -176,23 +185,31 @@ impl Product<'_> {
             let whole = if width < GROUP { width } else { (rows.end - row) / GROUP * GROUP };
             let fits = |height: &&usize| **height == width || **height <= whole && height.is_multiple_of(GROUP);
             let height = V::HEIGHTS.iter().rev().find(fits).copied().unwrap_or(1);
-            let tile = V::tile(format, height);
+            let of_panel;
+            let tile = match &wide {
+                Some(tile) => tile,
+                None => {
+                    of_panel = V::tile(format, height);
+                    &of_panel
+                }
+            };
             let group = self.a.group(row / GROUP * GROUP);
             let mut out = [0.0; MAX_ROWS * PANEL];
             for column in (0..columns.len()).step_by(tile.cols) {
                 let args = TileArgs {
                     blocks,
-                    codes: panel,
-                    scales: panel.wrapping_add(blocks * code_bytes(format)),
+                    panel,
+                    panel_stride,
                     column,
                     rows: group.as_ptr().wrapping_add(row % GROUP),
                     width,
                     group_stride: GROUP * blocks * words,
                     init: init.as_ptr(),
                     out: out.as_mut_ptr(),
+                    out_stride,
                 };
-                // SAFETY: `PackedWeights` holds this panel, `Activations` the records of these rows, `init` and `out` a
-                // panel's columns for the rows of the largest tile.
+                // SAFETY: `PackedWeights` holds these panels, `Activations` the records of these rows; `init` has the
+                // columns of the widest tile, and `out` those of the largest for its rows.
                 unsafe { (tile.run)(v, &args) };
             }
             self.store(row, tile.rows, columns.clone(), &out);
@@ -204,7 +221,8 @@ impl Product<'_> {
     #[inline(always)]
     fn store(&self, row: usize, rows: usize, columns: Range<usize>, tile: &[f32; MAX_ROWS * PANEL]) {
         let c = &self.c;
-        for (r, tile) in tile.chunks_exact(PANEL).take(rows).enumerate() {
+        let stride = columns.len().next_multiple_of(PANEL);
+        for (r, tile) in tile.chunks_exact(stride).take(rows).enumerate() {
             let to = c.data.wrapping_add((row + r) * c.row_stride + columns.start * c.col_stride);
             if c.col_stride == 1 && columns.len() == PANEL {
                 // SAFETY: these elements lie inside C, and only this thread touches them.

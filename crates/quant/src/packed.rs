@@ -1,7 +1,7 @@
 //! Weights, repacked once for many products.
 
 use crate::block::Block;
-use crate::layout::{PANEL, code_bytes, panel_bytes, scale_bytes, store_block};
+use crate::layout::{PANEL, code_bytes, panel_bytes, run, scale_bytes, store_block};
 use crate::{Format, QuantError};
 
 #[cfg(feature = "alloc")]
@@ -140,12 +140,17 @@ fn repack(format: Format, blocks: usize, bytes: &[u8], memory: &mut [u8]) {
     }
     let panel_len = memory.len() / bytes.len().div_ceil(PANEL * row_bytes).max(1);
     memory.fill(0);
+    let (code_len, scale_len) = (code_bytes(format), scale_bytes(format));
     for (rows, panel) in bytes.chunks(PANEL * row_bytes).zip(memory.chunks_exact_mut(panel_len.max(1))) {
-        let (codes, scales) = panel.split_at_mut(blocks * code_bytes(format));
         for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
-            let records = codes.chunks_exact_mut(code_bytes(format)).zip(scales.chunks_exact_mut(scale_bytes(format)));
-            for (block, (codes, scales)) in row.chunks_exact(format.block_bytes()).zip(records) {
-                store_block(format, &Block::open(format, block), column, codes, scales);
+            let runs = panel.chunks_mut(run(format) * (code_len + scale_len));
+            for (blocks, run) in row.chunks(run(format) * format.block_bytes()).zip(runs) {
+                let codes_at = run.len() - blocks.len() / format.block_bytes() * code_len;
+                let (scales, codes) = run.split_at_mut(codes_at);
+                let records = codes.chunks_exact_mut(code_len).zip(scales.chunks_exact_mut(scale_len));
+                for (block, (codes, scales)) in blocks.chunks_exact(format.block_bytes()).zip(records) {
+                    store_block(format, &Block::open(format, block), column, codes, scales);
+                }
             }
         }
     }

@@ -4,9 +4,9 @@
 //! chain over the blocks of `k` in ascending order ([`multiply`]), of which the integer part is exact:
 //!
 //! ```text
-//! acc = mul_add(d * da, sum over the block of scale * weight * a, acc)
-//! acc = mul_add(m, da * (sum of a), acc)                                  Q4_1, Q5_1
+//! acc = mul_add(m, da * (sum of a), acc)                                    Q4_1, Q5_1
 //! acc = mul_add(dmin * da, -(sum over the parts of min * (sum of a)), acc)  Q2_K, Q4_K, Q5_K
+//! acc = mul_add(d * da, sum over the block of scale * weight * a, acc)        all
 //! ```
 //!
 //! Here `d`, `m` and `dmin` are the block's floats, `da` is the scale of the activations; the integer sums are rounded
@@ -98,11 +98,11 @@ fn multiply_block<A: Arithmetic>(format: Format, block: &Block, da: f32, q: &[i8
         sum += i32::from(block.scale[s]) * dot;
         min_sum += i32::from(block.min[s]) * q.iter().map(|q| i32::from(*q)).sum::<i32>();
     }
-    let acc = A::mul_add(block.scale(format) * da, sum as f32, acc);
-    match (format.has_min(), format.activation()) {
+    let acc = match (format.has_min(), format.activation()) {
         (false, _) => acc,
         // `min_scale` has the sign of a difference in every format.
         (true, ActivationFormat::Q8_0) => A::mul_add(-block.min_scale(), da * min_sum as f32, acc),
         (true, ActivationFormat::Q8K) => A::mul_add(block.min_scale() * da, -(min_sum as f32), acc),
-    }
+    };
+    A::mul_add(block.scale(format) * da, sum as f32, acc)
 }

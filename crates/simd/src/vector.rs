@@ -9,6 +9,9 @@ use crate::{Arithmetic, Level};
 /// registers, enough to hide the latency of the additions, four of AVX-512 and sixteen of NEON.
 pub const REDUCTION_LANES: usize = 64;
 
+/// The most lanes that a level has.
+const MAX_LANES: usize = 16;
+
 /// A computation written once and compiled for every level.
 ///
 /// `run` must be `#[inline(always)]`, and so must every function between it and the vector operations: code that is not
@@ -170,6 +173,23 @@ pub trait Simd: Copy + Send + Sync + core::fmt::Debug + 'static {
 
     /// `op(a, shifted)` where lane `i` of `shifted` is lane `i + LANES / 2` of `a`, then by quarters and so on to lane 0.
     fn fold_vector(self, a: Self::F32, op: impl Fn(Self::F32, Self::F32) -> Self::F32) -> f32;
+
+    /// Lane `i` of vector `j` and lane `j` of vector `i` change places, for [`Simd::LANES`] vectors. Panics where there are
+    /// fewer: callers cut their slices.
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [Self::F32]) {
+        let mut rows = [0.0; MAX_LANES * MAX_LANES];
+        for (row, vector) in rows.chunks_exact_mut(Self::LANES).zip(&*vectors) {
+            self.store(*vector, row);
+        }
+        for (j, vector) in vectors[..Self::LANES].iter_mut().enumerate() {
+            let mut column = [0.0; MAX_LANES];
+            for (element, row) in column.iter_mut().zip(rows.chunks_exact(Self::LANES)).take(Self::LANES) {
+                *element = row[j];
+            }
+            *vector = self.load(&column);
+        }
+    }
 
     /// Folds virtual lanes by halves with `op`: the fixed tree of the contract.
     #[inline(always)]

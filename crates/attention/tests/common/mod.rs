@@ -2,9 +2,10 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
-use kernform_attention::{Bias, Heads, KeptKeys, Mask, Rows, Segment, reference};
+use kernform_attention::{Bias, Heads, KeptKeys, Mask, RelativeBias, Rows, ScoreTerms, Segment, reference};
 use kernform_simd::{Arithmetic, Class, Fused, Isa, Unfused};
 use proptest::prelude::*;
+use reference::ReferenceFloat;
 
 /// Owned operands of one call.
 #[derive(Clone, Debug)]
@@ -19,8 +20,14 @@ pub(crate) struct Case {
     pub(crate) out_stride: usize,
     pub(crate) segments: Vec<Segment>,
     pub(crate) causal: bool,
+    pub(crate) window: Option<usize>,
     pub(crate) kept: Kept,
     pub(crate) bias: Option<Added>,
+    pub(crate) softcap: Option<f32>,
+    /// One slope a head.
+    pub(crate) alibi: Option<Vec<f32>>,
+    /// Data, head stride and zero.
+    pub(crate) relative: Option<(Vec<f32>, usize, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +58,20 @@ impl Case {
             Kept::Flags(flags) => KeptKeys::Flags(flags),
             Kept::Lengths(lengths) => KeptKeys::Lengths(lengths),
         };
-        Mask { causal: self.causal, keys, bias: self.bias.as_ref().map(Added::view) }
+        Mask { causal: self.causal, window: self.window, keys, terms: self.terms() }
+    }
+
+    pub(crate) fn terms(&self) -> ScoreTerms<'_> {
+        ScoreTerms {
+            softcap: self.softcap,
+            alibi: self.alibi.as_deref(),
+            relative: self.relative.as_ref().map(|(data, head_stride, zero)| RelativeBias {
+                data,
+                head_stride: *head_stride,
+                zero: *zero,
+            }),
+            bias: self.bias.as_ref().map(Added::view),
+        }
     }
 
     pub(crate) fn queries(&self) -> usize {
@@ -77,18 +97,61 @@ impl Case {
         Rows::new(&self.value, self.key_stride)
     }
 
+    /// Whether a key is a real token.
+    fn is_kept(&self, number: usize, key: usize) -> bool {
+        match &self.kept {
+            Kept::All => true,
+            Kept::Flags(flags) => flags[self.segments[number].key.start + key],
+            Kept::Lengths(lengths) => key < lengths[number],
+        }
+    }
+
+    /// The key at which a query stands.
+    pub(crate) fn position(&self, number: usize, query: usize) -> isize {
+        let segment = &self.segments[number];
+        query as isize + segment.key.len() as isize - segment.query.len() as isize
+    }
+
     /// The keys that a query sees, as indices into its segment.
     pub(crate) fn seen(&self, number: usize, query: usize) -> Vec<usize> {
-        let segment = &self.segments[number];
-        let (queries, keys) = (segment.query.len() as isize, segment.key.len() as isize);
-        (0..segment.key.len())
-            .filter(|&j| !self.causal || j as isize <= query as isize + keys - queries)
-            .filter(|&j| match &self.kept {
-                Kept::All => true,
-                Kept::Flags(flags) => flags[segment.key.start + j],
-                Kept::Lengths(lengths) => j < lengths[number],
-            })
+        let position = self.position(number, query);
+        (0..self.segments[number].key.len())
+            .filter(|&j| !self.causal || j as isize <= position)
+            .filter(|&j| self.window.is_none_or(|window| (j as isize).abs_diff(position) < window))
+            .filter(|&j| self.is_kept(number, j))
             .collect()
+    }
+
+    /// The place of the first key that a query sees among those that are there.
+    pub(crate) fn first_place(&self, number: usize, seen: &[usize]) -> usize {
+        (0..seen.first().copied().unwrap_or(0)).filter(|&j| self.is_kept(number, j)).count()
+    }
+
+    /// What is done to the score of a key.
+    pub(crate) fn adjust<A: Arithmetic, T: ReferenceFloat>(
+        &self,
+        (number, head, query): (usize, usize, usize),
+        key: usize,
+        score: T,
+    ) -> T {
+        let float = |x: f32| T::from(x).unwrap();
+        let mut score = score;
+        if let Some(cap) = self.softcap {
+            score = reference::softcap::<A, T>(score, float(cap));
+        }
+        let position = self.position(number, query);
+        if let Some(slopes) = &self.alibi {
+            let distance = (key as isize).abs_diff(position) as f32;
+            score = reference::add_alibi::<A, T>(score, float(slopes[head]), float(distance));
+        }
+        if let Some((data, head_stride, zero)) = &self.relative {
+            let at = (head * head_stride + zero) as isize + key as isize - position;
+            score = reference::add_bias::<A, T>(score, float(data[at as usize]));
+        }
+        if let Some(bias) = self.bias_at(number, head, query, key) {
+            score = reference::add_bias::<A, T>(score, float(bias));
+        }
+        score
     }
 
     pub(crate) fn bias_at(&self, number: usize, head: usize, query: usize, key: usize) -> Option<f32> {
@@ -96,6 +159,19 @@ impl Case {
             let [s, h, q, k] = bias.strides;
             bias.data[number * s + head * h + query * q + key * k]
         })
+    }
+
+    /// The sizes of what is added to a score, infinite ones left out, and of the cap.
+    pub(crate) fn terms_added(&self, number: usize, head: usize, query: usize, key: usize) -> f64 {
+        let position = self.position(number, query);
+        let distance = (key as isize).abs_diff(position) as f64;
+        let alibi = self.alibi.as_ref().map_or(0.0, |slopes| f64::from(slopes[head]) * distance);
+        let relative = self.relative.as_ref().map_or(0.0, |(data, head_stride, zero)| {
+            f64::from(data[((head * head_stride + zero) as isize + key as isize - position) as usize])
+        });
+        let bias = self.bias_at(number, head, query, key).map_or(0.0, f64::from);
+        let added = [alibi, relative, bias, f64::from(self.softcap.unwrap_or(0.0))];
+        added.into_iter().map(f64::abs).filter(|x| x.is_finite()).sum()
     }
 
     /// Calls `each(segment, head, query)` for every output row of a head.
@@ -136,10 +212,11 @@ impl Case {
             reference::attend_query::<A, f32>(
                 self.query_part(number, head, query),
                 self.scale,
+                self.first_place(number, &seen),
                 seen.len(),
                 |j| self.key_part(&self.key, number, head, seen[j]),
                 |j| self.key_part(&self.value, number, head, seen[j]),
-                |j| self.bias_at(number, head, query, seen[j]),
+                |j, score| self.adjust::<A, f32>((number, head, query), seen[j], score),
                 &mut out[start..][..self.heads.head_dim],
             );
         });
@@ -226,6 +303,15 @@ pub(crate) fn head_dims() -> impl Strategy<Value = usize> {
     prop_oneof![3 => prop::sample::select(vec![1, 7, 14, 30, 32, 33, 64]), 1 => 1usize..80]
 }
 
+/// A window, a soft cap, and which of slopes and relative bias there are.
+type Extras = (Option<usize>, Option<f32>, bool, bool);
+
+fn extras() -> impl Strategy<Value = Extras> {
+    let window = prop_oneof![3 => Just(None), 1 => (0usize..20).prop_map(Some), 1 => (100usize..200).prop_map(Some)];
+    let softcap = prop_oneof![3 => Just(None), 1 => (0.5f32..30.0).prop_map(Some)];
+    (window, softcap, prop::bool::weighted(0.25), prop::bool::weighted(0.25))
+}
+
 /// Numbers of queries or keys: few, around the width of a group, and now and then around a block of keys.
 fn tokens() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 0usize..20, 2 => 20usize..60, 1 => 125usize..132, 1 => 250usize..260]
@@ -242,8 +328,8 @@ pub(crate) fn heads() -> impl Strategy<Value = Heads> {
 /// Cases of every kind, with elements from `value`.
 pub(crate) fn cases(values: Values) -> impl Strategy<Value = Case> {
     let lengths = prop::collection::vec((tokens(), tokens(), 0usize..2, 0usize..2), 0..4);
-    (heads(), lengths, 0usize..3, 0usize..5, 0usize..5, any::<bool>()).prop_flat_map(
-        move |(heads, lengths, kept, bias, gap, causal)| {
+    (heads(), lengths, 0usize..3, 0usize..5, 0usize..5, any::<bool>(), extras()).prop_flat_map(
+        move |(heads, lengths, kept, bias, gap, causal, (window, softcap, alibi, relative))| {
             let (mut q, mut k) = (0, 0);
             let mut segments = Vec::new();
             for (queries, keys, skipped_queries, skipped_keys) in lengths {
@@ -268,6 +354,7 @@ pub(crate) fn cases(values: Values) -> impl Strategy<Value = Case> {
             let extents = [segments.len(), heads.query_heads, queries, keys];
             let bias_len = strides.iter().zip(extents).map(|(s, n)| s * n.saturating_sub(1)).sum::<usize>() + 1;
             let flags = prop::collection::vec(prop::bool::weighted(0.7), k);
+            let distances = (queries + keys).saturating_sub(1).max(1);
             let parts: Vec<_> = segments.iter().map(|s| 0..=s.key.len()).collect();
             (
                 values.vector(q * query_stride),
@@ -277,25 +364,33 @@ pub(crate) fn cases(values: Values) -> impl Strategy<Value = Case> {
                 flags,
                 parts,
                 -1.0f32..1.0,
+                Values::Bias.vector(heads.query_heads * distances),
+                Values::Ordinary.vector(heads.query_heads),
             )
-                .prop_map(move |(query, key, value, bias_data, flags, lengths, scale)| Case {
-                    heads,
-                    scale,
-                    query,
-                    key,
-                    value,
-                    query_stride,
-                    key_stride,
-                    out_stride: heads.query_heads * heads.head_dim + gap / 2,
-                    segments: segments.clone(),
-                    causal,
-                    kept: match kept {
-                        0 => Kept::All,
-                        1 => Kept::Flags(flags),
-                        _ => Kept::Lengths(lengths),
+                .prop_map(
+                    move |(query, key, value, bias_data, flags, lengths, scale, by_distance, slopes)| Case {
+                        heads,
+                        scale,
+                        query,
+                        key,
+                        value,
+                        query_stride,
+                        key_stride,
+                        out_stride: heads.query_heads * heads.head_dim + gap / 2,
+                        segments: segments.clone(),
+                        causal,
+                        window,
+                        softcap,
+                        alibi: alibi.then_some(slopes),
+                        relative: relative.then_some((by_distance, distances, keys.max(1) - 1)),
+                        kept: match kept {
+                            0 => Kept::All,
+                            1 => Kept::Flags(flags),
+                            _ => Kept::Lengths(lengths),
+                        },
+                        bias: (bias != 0).then_some(Added { data: bias_data, strides }),
                     },
-                    bias: (bias != 0).then_some(Added { data: bias_data, strides }),
-                })
+                )
         },
     )
 }

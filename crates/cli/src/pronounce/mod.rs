@@ -4,13 +4,13 @@
 //! so that the input may be without end, and nothing waits for more input, so that a slow one is answered promptly.
 
 mod answer;
-mod attention;
+pub(crate) mod attention;
 mod feed;
-mod heatmap;
+pub(crate) mod heatmap;
 pub(crate) mod lines;
 pub(crate) mod progress;
 pub(crate) mod queue;
-mod svg;
+pub(crate) mod svg;
 mod words;
 mod worker;
 mod writer;
@@ -34,6 +34,9 @@ use crate::errors::{EXIT_FAILED, Failure, note};
 use crate::level::Chosen;
 use crate::model_input::count_up_to;
 use crate::{machine, memory};
+
+/// Rows of a decoding step where nobody says how many: a whole number of tiles on every level.
+const ROWS: usize = 24;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -70,7 +73,7 @@ pub(crate) struct PronounceArgs {
     #[arg(long)]
     json: bool,
 
-    /// Pronounce up to N words together on each thread; the results do not depend on it [default: 64, with beams 32]
+    /// Pronounce up to N words together on each thread; the results do not depend on it [default: 24, with beams 24 / N]
     #[arg(long, value_name = "N", value_parser = count_up_to(4096))]
     batch: Option<usize>,
 
@@ -139,8 +142,8 @@ pub(crate) fn run(args: PronounceArgs, level: Chosen) -> Result<ExitCode, Failur
     let feed = if args.words.is_empty() { Feed::Stdin } else { Feed::Arguments(args.words) };
     let words = feed.len().unwrap_or(usize::MAX);
     let threads = args.threads.unwrap_or_else(machine::threads).min(words);
-    // With beams there are more rows a word, and the caches of the processor hold only so many.
-    let batch = args.batch.unwrap_or(if beams > 1 { 32 } else { 64 }).min(words.div_ceil(threads));
+    // Enough rows for the products to run at their full speed, few enough for the keys and values to stay near.
+    let batch = args.batch.unwrap_or((ROWS / beams).max(1)).min(words.div_ceil(threads));
 
     let pronouncer = Pronouncer::new(level.isa)
         .map_err(|error| Failure::new(error, "the embedded model", "build the program again"))?;

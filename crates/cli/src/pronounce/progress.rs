@@ -17,15 +17,21 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For `len` lines, where that is known, which are `things`.
-    pub(crate) fn new(len: Option<usize>, things: &str) -> Self {
+    /// For `len` of `unit`, where that is known.
+    pub(crate) fn new(len: Option<usize>, unit: &'static str) -> Self {
         let is_wanted = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
-        Self { bar: is_wanted.then(|| hidden_bar(len, things)), start: Instant::now(), is_shown: false }
+        Self { bar: is_wanted.then(|| hidden_bar(len, unit)), start: Instant::now(), is_shown: false }
     }
 
     /// So many lines are done.
     pub(crate) fn show(&mut self, lines: u64) {
+        self.show_with(lines, String::new);
+    }
+
+    /// So many lines are done, and what `message` says.
+    pub(crate) fn show_with(&mut self, lines: u64, message: impl FnOnce() -> String) {
         let Some(bar) = &self.bar else { return };
+        bar.set_message(message());
         if !self.is_shown && self.start.elapsed() > PATIENCE {
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
             self.is_shown = true;
@@ -49,12 +55,12 @@ impl Progress {
     }
 }
 
-fn hidden_bar(len: Option<usize>, things: &str) -> ProgressBar {
+fn hidden_bar(len: Option<usize>, unit: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(len.map(|len| len as u64), indicatif::ProgressDrawTarget::hidden());
     let form = if len.is_some() {
-        format!("{{wide_bar}} {{human_pos}}/{{human_len}} {things}, {{per_sec}}")
+        format!("{{wide_bar}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}} {{msg}}")
     } else {
-        format!("{{spinner}} {{human_pos}} {things}, {{per_sec}}, {{elapsed}}")
+        format!("{{spinner}} {{human_pos}} {unit}, {{per_sec}}, {{elapsed}} {{msg}}")
     };
     // A form that cannot be read leaves indicatif's own.
     bar.with_style(ProgressStyle::with_template(&form).unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -102,7 +102,7 @@ impl Sequence {
             let query = &self.query[query * self.query_width() + head * head_dim..][..head_dim];
             let (key, value) = (|token: usize| all[token].0.as_slice(), |token: usize| all[token].1.as_slice());
             in_class!(isa, Class => {
-                reference::attend_query::<Class, f32>(query, self.scale(), keys, key, value, |_| None, out);
+                reference::attend_query::<Class, f32>(query, self.scale(), 0, keys, key, value, |_, s| s, out);
             });
         }
         out
@@ -161,7 +161,7 @@ fn check_rows(isa: Isa, random: &mut Random, effort: Effort) -> Outcome {
 fn check_cached(isa: Isa, random: &mut Random, effort: Effort) -> Outcome {
     for_shapes(random, effort, |sequence, shape| {
         let mut found = vec![0.0; sequence.query_width()];
-        let mut scratch = vec![0.0; attend_cached_scratch_len(&Serial)];
+        let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, &Serial)?];
         sequence.attend_cached(isa, &sequence.cache()?, &mut found, &mut scratch)?;
         let expected = sequence.expected(isa, sequence.tokens - 1, sequence.tokens);
         Ok(Outcome::compare(shape, &found, &expected))
@@ -186,7 +186,7 @@ fn cached_workload(_: Effort) -> Workload {
     let sequence = Sequence::new(&mut Random::new(5), Heads::new(2, 32), 32, false);
     let cache = sequence.cache().ok();
     let mut out = vec![0.0; sequence.query_width()];
-    let mut scratch = vec![0.0; attend_cached_scratch_len(&Serial)];
+    let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, &Serial).unwrap_or_default()];
     let amount = (2 * sequence.key.len() * size_of::<f32>()) as f64;
     let run = move |isa: Isa| {
         if let Some(cache) = &cache {

@@ -6,6 +6,7 @@ mod limits;
 mod measure;
 mod probe;
 mod products;
+mod products_int8;
 mod rows;
 
 use core::fmt::Write as _;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &SelftestArgs, chosen: Chosen) -> Result<ExitCode, Failu
         output::print(&table.head(&limits))?;
     }
     let mut results: Vec<Measured> = Vec::new();
-    for probe in products::PROBES.iter().chain(&attention::PROBES).chain(&rows::PROBES) {
+    for probe in products::PROBES.iter().chain(&products_int8::PROBES).chain(&attention::PROBES).chain(&rows::PROBES) {
         let row = levels.iter().map(|isa| measure(probe, *isa, effort, budget, &limits));
         results.extend(row);
         if !args.json {

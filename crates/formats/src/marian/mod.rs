@@ -6,8 +6,10 @@
 //! by which the floats were multiplied; embedding tables are not transposed. (Marian's source, `common/binary.cpp`.)
 
 mod header;
+mod settings;
 mod shortlist;
 
+pub use settings::Settings;
 pub use shortlist::LexicalShortlist;
 
 use crate::{Error, ErrorKind, ModelSource, TensorView};
@@ -112,15 +114,17 @@ impl<B: AsRef<[u8]>> MarianFile<B> {
         }
     }
 
-    /// The text of [`CONFIGURATION`].
+    /// The settings in [`CONFIGURATION`].
     ///
     /// # Errors
     /// [`ErrorKind::MissingTensor`] when there is none, [`ErrorKind::Text`] when it is not UTF-8.
-    pub fn configuration(&self) -> Result<String, Error> {
+    pub fn configuration(&self) -> Result<Settings, Error> {
         let bytes = self.tensor(CONFIGURATION)?.bytes();
         // Marian counts the closing NUL in. A copy is looked at, since mapped bytes may change.
         let text = bytes.strip_suffix(&[0]).unwrap_or(bytes).to_vec();
-        String::from_utf8(text).map_err(|_| self.in_file(ErrorKind::Text { what: "the model's configuration" }))
+        let text =
+            String::from_utf8(text).map_err(|_| self.in_file(ErrorKind::Text { what: "the model's configuration" }))?;
+        Ok(Settings::parse(&text))
     }
 
     fn in_file(&self, kind: ErrorKind) -> Error {

@@ -8,8 +8,8 @@ use core::ops::Range;
 
 use kernform_simd::{Kernel, Simd};
 
-use super::finish::{Finish, MAX_COLS};
-use super::kernels::{Format, Kernels, MAX_TILE, TileArgs};
+use super::finish::Finish;
+use super::kernels::{Format, Kernels, MAX_COLS, MAX_TILE, TileArgs, Widths};
 use super::multiply::{Rows, Scale};
 use super::packed::{GROUP, LINE, panel_len};
 use super::quantize::{CHUNK, row_factors, row_to_bytes};
@@ -151,17 +151,20 @@ impl Block<'_> {
         let kernels = self.p.kernels;
         let strips = self.rows.div_ceil(kernels.max_rows);
         let (least_rows, taller) = (self.rows / strips, self.rows % strips);
-        let (unit, max_units) = (kernels.widths)(self.rows.div_ceil(strips));
+        let Widths { unit, in_registers, passes } = (kernels.widths)(self.rows.div_ceil(strips));
         let mut units = self.cols.len().div_ceil(unit);
-        let mut groups = units.div_ceil(max_units);
+        let mut groups = units.div_ceil(in_registers);
         let mut col = self.cols.start;
         while groups > 0 {
             let wide = units.div_ceil(groups);
-            groups -= 1;
-            units -= wide;
-            let width = wide * unit;
+            // The groups that are as wide as this one.
+            let alike = if units.is_multiple_of(groups) { groups } else { units % groups };
+            let passes = alike.min(passes);
+            groups -= passes;
+            units -= passes * wide;
+            let width = passes * wide * unit;
             let valid = width.min(self.cols.end - col);
-            let multiply = [(kernels.tile)(least_rows, width), (kernels.tile)(least_rows + 1, width)];
+            let multiply = [(kernels.tile)(least_rows, wide * unit), (kernels.tile)(least_rows + 1, wide * unit)];
             let panel_stride = panel_len(self.p.k);
             let b = self.p.b[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
             let finish = Finish::new(&self.p.sink, col, width, valid);
@@ -171,6 +174,7 @@ impl Block<'_> {
                 let rows = least_rows + usize::from(is_taller);
                 let args = TileArgs {
                     groups: self.p.k.div_ceil(GROUP),
+                    passes,
                     a: a[row * self.stride..].as_ptr(),
                     a_stride: self.stride,
                     b,

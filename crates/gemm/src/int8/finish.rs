@@ -5,11 +5,9 @@ use kernform_simd::Simd;
 use kernform_tensor::MatrixRef;
 
 use super::driver::Sink;
-use super::kernels::MAX_TILE;
+use super::kernels::{MAX_COLS, MAX_TILE};
 use crate::driver::Output;
 
-/// Most columns of a tile.
-pub(super) const MAX_COLS: usize = 128;
 /// The most lanes that a level has.
 const MAX_LANES: usize = 16;
 

@@ -5,7 +5,7 @@ use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
 use super::driver::{ComputePart, Part, Product, Sink, part_scratch};
 use super::kernels::Kernels;
-use super::packed::PackedI8;
+use super::packed::{MAX_DEPTH, PackedI8};
 use crate::driver::Output;
 use crate::multiply::check_shapes;
 use crate::{Epilogue, GemmError, PANEL};
@@ -86,7 +86,11 @@ const WORK_PER_PART: usize = 1 << 20;
 /// It never shrinks as a number grows, so that the scratch of the largest product serves smaller ones.
 #[must_use]
 pub fn gemm_i8_scratch_len(threads: usize, m: usize, n: usize, k: usize) -> usize {
-    if m == 0 || n == 0 { 0 } else { threads.clamp(1, MAX_PARTS).saturating_mul(part_scratch(m, k)) }
+    if m == 0 || n == 0 {
+        return 0;
+    }
+    // No packed operand is deeper.
+    threads.clamp(1, MAX_PARTS) * part_scratch(m, k.min(MAX_DEPTH))
 }
 
 /// `c = activation(sum * (row_scale * col_scale) + bias) + residual`, where `sum` is the exact integer product of A

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Job, Tile, Vector, choose_tile, memory, operations};
+use super::{Job, Tile, Vector, choose_panels, choose_tile, memory, operations};
 use crate::Format;
 use crate::format::IQ4_TABLE;
 
@@ -51,6 +51,10 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
 
     fn tile(format: Format, rows: usize) -> Tile<Self> {
         choose_tile!(Self, format, rows; 4: 1, 1: 2)
+    }
+
+    fn panels(format: Format) -> Option<Tile<Self>> {
+        choose_panels!(Self, format, 4)
     }
 
     operations! {

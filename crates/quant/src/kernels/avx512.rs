@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Job, Tile, Vector, choose_tile, memory, operations};
+use super::{Job, Tile, Vector, choose_panels, choose_tile, memory, operations};
 use crate::Format;
 use crate::format::IQ4_TABLE;
 
@@ -66,6 +66,10 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
         } else {
             choose_tile!(Self, format, rows; 12: 1, 1: 1, 4: 1)
         }
+    }
+
+    fn panels(format: Format) -> Option<Tile<Self>> {
+        if VNNI { choose_panels!(Self, format, 4) } else { None }
     }
 
     operations! {

@@ -90,14 +90,14 @@ unsafe fn five_32<V: Vector>(v: V, words: *const u8, t: usize) -> V::Bytes {
     unsafe { v.or(nibble_32(v, words, t), bits(v, word(v, words, 4), t, 4, 16)) }
 }
 
-/// Nibbles in parts of 32.
+/// Nibbles of two parts, of which `each` words stand together.
 ///
 /// # Safety
 /// As for [`Codes::step`].
 #[inline(always)]
-unsafe fn nibble_k<V: Vector>(v: V, words: *const u8, s: usize, t: usize) -> V::Bytes {
+unsafe fn nibble_k<V: Vector>(v: V, words: *const u8, each: usize, s: usize, t: usize) -> V::Bytes {
     // SAFETY: the caller vouches for the record.
-    nibble(v, unsafe { word(v, words, s / 2 * 8 + t) }, s % 2 == 1)
+    nibble(v, unsafe { word(v, words, s / 2 * each + t) }, s % 2 == 1)
 }
 
 codes! {
@@ -115,24 +115,23 @@ codes! {
     Q2K: max 3, offset None, signed scales false, |v, words, s, t| bits(v, word(v, words, s), 2 * t, 0, 3);
     /// Word, two bits, third bit.
     Q3K: max 7, offset Some(2), signed scales true, |v, words, s, t| {
-        let high = bits(v, word(v, words, 16 + s / 2), t + 4 * (s % 2), 2, 4);
-        v.or(bits(v, word(v, words, s), 2 * t, 0, 3), high)
+        let high = bits(v, word(v, words, s / 2 * 3 + 2), t + 4 * (s % 2), 2, 4);
+        v.or(bits(v, word(v, words, s / 2 * 3 + s % 2), 2 * t, 0, 3), high)
     };
     /// Word, nibble.
-    Q4K: max 15, offset None, signed scales false, |v, words, s, t| nibble_k(v, words, s, t);
+    Q4K: max 15, offset None, signed scales false, |v, words, s, t| nibble_k(v, words, 8, s, t);
     /// Word, nibble, fifth bit.
     Q5K: max 31, offset None, signed scales false, |v, words, s, t| {
-        v.or(nibble_k(v, words, s, t), bits(v, word(v, words, 32 + s), t, 4, 16))
+        v.or(nibble_k(v, words, 10, s, t), bits(v, word(v, words, s / 2 * 10 + 8 + s % 2), t, 4, 16))
     };
     /// Word, nibble, two more bits.
     Q6K: max 63, offset Some(5), signed scales true, |v, words, s, t| {
-        let low = nibble(v, word(v, words, s / 2 * 4 + t), s % 2 == 1);
-        v.or(low, bits(v, word(v, words, 32 + s), 2 * t, 4, 48))
+        v.or(nibble_k(v, words, 6, s, t), bits(v, word(v, words, s / 2 * 6 + 4 + s % 2), 2 * t, 4, 48))
     };
     /// Word.
     Q8K: max 255, offset Some(7), signed scales false, |v, words, _s, t| v.full(word(v, words, t));
     /// Word, nibble, table.
     Iq4Nl: max 255, offset Some(7), signed scales false, |v, words, _s, t| v.lookup(nibble_32(v, words, t));
     /// Word, nibble, table.
-    Iq4Xs: max 255, offset Some(7), signed scales true, |v, words, s, t| v.lookup(nibble_k(v, words, s, t));
+    Iq4Xs: max 255, offset Some(7), signed scales true, |v, words, s, t| v.lookup(nibble_k(v, words, 8, s, t));
 }

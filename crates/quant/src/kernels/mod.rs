@@ -51,6 +51,8 @@ pub(crate) trait Vector: Copy {
 
     /// The tile of this level for `rows` rows of C, one of [`Vector::HEIGHTS`].
     fn tile(format: Format, rows: usize) -> Tile<Self>;
+    /// The tile for one row and several panels, each a stream of its own from memory; `None` where one panel is enough.
+    fn panels(format: Format) -> Option<Tile<Self>>;
     /// The rows of its tiles: 1, perhaps fewer than a group, then whole groups.
     const HEIGHTS: &[usize];
 
@@ -142,11 +144,12 @@ impl<J: Job> Kernel for Narrow<J> {
     }
 }
 
-/// Chooses the tile among those that a level lists as `rows: vectors`, each for every format.
+/// Chooses the tile among those that a level lists as `rows: vectors`, the largest first, each for every format.
 macro_rules! choose_tile {
     ($v:ty, $format:expr, $rows:expr; $last:literal: $last_vectors:literal $(, $n:literal: $vectors:literal)*) => {{
         use $crate::Format::*;
-        macro_rules! of_format {
+        use $crate::kernels::formats as f;
+        macro_rules! of {
             ($code:ty) => {
                 match $rows {
                     $($n => $crate::kernels::tile::new::<$v, $code, $n, $vectors>(),)*
@@ -154,25 +157,45 @@ macro_rules! choose_tile {
                 }
             };
         }
-        use $crate::kernels::formats as f;
         match $format {
-            Q4_0 => of_format!(f::Q4_0),
-            Q4_1 => of_format!(f::Q4_1),
-            Q5_0 => of_format!(f::Q5_0),
-            Q5_1 => of_format!(f::Q5_1),
-            Q8_0 => of_format!(f::Q8_0),
-            Q2K => of_format!(f::Q2K),
-            Q3K => of_format!(f::Q3K),
-            Q4K => of_format!(f::Q4K),
-            Q5K => of_format!(f::Q5K),
-            Q6K => of_format!(f::Q6K),
-            Q8K => of_format!(f::Q8K),
-            Iq4Nl => of_format!(f::Iq4Nl),
-            Iq4Xs => of_format!(f::Iq4Xs),
+            Q4_0 => of!(f::Q4_0),
+            Q4_1 => of!(f::Q4_1),
+            Q5_0 => of!(f::Q5_0),
+            Q5_1 => of!(f::Q5_1),
+            Q8_0 => of!(f::Q8_0),
+            Q2K => of!(f::Q2K),
+            Q3K => of!(f::Q3K),
+            Q4K => of!(f::Q4K),
+            Q5K => of!(f::Q5K),
+            Q6K => of!(f::Q6K),
+            Q8K => of!(f::Q8K),
+            Iq4Nl => of!(f::Iq4Nl),
+            Iq4Xs => of!(f::Iq4Xs),
         }
     }};
 }
 pub(crate) use choose_tile;
+
+/// The tile of one row and several panels, for the formats whose blocks have one scale: with parts, one
+/// panel has enough to do.
+#[cfg(target_arch = "x86_64")]
+macro_rules! choose_panels {
+    ($v:ty, $format:expr, $vectors:literal) => {{
+        use $crate::kernels::{formats as f, tile::new};
+        match $format {
+            Format::Q4_0 => Some(new::<$v, f::Q4_0, 1, $vectors>()),
+            Format::Q4_1 => Some(new::<$v, f::Q4_1, 1, $vectors>()),
+            Format::Q5_0 => Some(new::<$v, f::Q5_0, 1, $vectors>()),
+            Format::Q5_1 => Some(new::<$v, f::Q5_1, 1, $vectors>()),
+            Format::Q8_0 => Some(new::<$v, f::Q8_0, 1, $vectors>()),
+            Format::Q8K => Some(new::<$v, f::Q8K, 1, $vectors>()),
+            Format::Iq4Nl => Some(new::<$v, f::Iq4Nl, 1, $vectors>()),
+            _ => None,
+        }
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use choose_panels;
 
 /// Implements operations as intrinsics of the level.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -70,6 +70,10 @@ impl<S: Simd> Vector for One<S> {
         choose_tile!(Self, format, 1; 1: 1)
     }
 
+    fn panels(_: Format) -> Option<Tile<Self>> {
+        None
+    }
+
     floats!(1);
 
     #[inline(always)]
@@ -172,6 +176,10 @@ impl<S: Simd> Vector for Four<S> {
 
     fn tile(format: Format, _: usize) -> Tile<Self> {
         choose_tile!(Self, format, 1; 1: 4)
+    }
+
+    fn panels(_: Format) -> Option<Tile<Self>> {
+        None
     }
 
     floats!(4);

@@ -64,6 +64,10 @@ impl<const DOTPROD: bool> Vector for Neon<DOTPROD> {
         choose_tile!(Self, format, rows; 4: 2, 1: 4)
     }
 
+    fn panels(_: Format) -> Option<Tile<Self>> {
+        None
+    }
+
     operations! {
         and(a: uint8x16_t, mask: u8) -> uint8x16_t = vandq_u8(a, vdupq_n_u8(mask));
         or(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t = vorrq_u8(a, b);

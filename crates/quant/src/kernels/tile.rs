@@ -4,15 +4,16 @@ use super::formats::Codes;
 use super::{Job, Tile, Vector};
 use crate::activations::GROUP;
 use crate::format::ActivationFormat;
-use crate::layout::{HALF_BYTES, PANEL, code_bytes, float_bytes, scale_bytes};
+use crate::layout::{HALF_BYTES, PANEL, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes};
 
 /// Where a tile reads and writes.
 pub(crate) struct TileArgs {
     /// Blocks of `k`.
     pub(crate) blocks: usize,
-    /// The codes and the scales of the panel.
-    pub(crate) codes: *const u8,
-    pub(crate) scales: *const u8,
+    /// The first panel.
+    pub(crate) panel: *const u8,
+    /// Bytes from a panel to the next, where the tile has vectors of several.
+    pub(crate) panel_stride: usize,
     /// The first column of the tile within the panel.
     pub(crate) column: usize,
     /// The tile's first row in the first record of its group.
@@ -21,10 +22,12 @@ pub(crate) struct TileArgs {
     pub(crate) width: usize,
     /// Words from a group to the next.
     pub(crate) group_stride: usize,
-    /// Where the chains begin: a panel's columns.
+    /// Where the chains begin: the columns of the panels.
     pub(crate) init: *const f32,
-    /// Where they end: rows of a panel's columns.
+    /// Where they end: rows of these columns.
     pub(crate) out: *mut f32,
+    /// Columns of such a row.
+    pub(crate) out_stride: usize,
 }
 
 /// The tile of `ROWS` rows and `N` vectors.
@@ -40,6 +43,31 @@ struct Multiply<'a, C, const ROWS: usize, const N: usize>(&'a TileArgs, core::ma
 
 /// An array of values for each row and vector.
 type Grid<T, const ROWS: usize, const N: usize> = [[T; N]; ROWS];
+
+/// Where the vectors of a tile begin in the records of one block.
+#[derive(Clone, Copy)]
+struct Place {
+    codes: *const u8,
+    scales: *const u8,
+    column: usize,
+    panel_stride: usize,
+}
+
+impl Place {
+    /// The codes of vector `n`.
+    #[inline(always)]
+    fn codes<V: Vector>(self, n: usize) -> *const u8 {
+        let (panel, column) = (n * V::LANES / PANEL, n * V::LANES % PANEL);
+        self.codes.wrapping_add(panel * self.panel_stride + 4 * column)
+    }
+
+    /// What stands `offset` bytes into the scales of a block, `each` bytes a column, for vector `n`.
+    #[inline(always)]
+    fn scales<V: Vector>(self, n: usize, offset: usize, each: usize) -> *const u8 {
+        let (panel, column) = (n * V::LANES / PANEL, n * V::LANES % PANEL);
+        self.scales.wrapping_add(panel * self.panel_stride + offset + each * (self.column + column))
+    }
+}
 
 /// The words of the tile's rows in one block.
 #[derive(Clone, Copy)]
@@ -83,43 +111,38 @@ impl<C: Codes, const ROWS: usize, const N: usize> Job for Multiply<'_, C, ROWS, 
                     *acc = v.load_float(t.init.add(t.column + n * V::LANES).cast());
                 }
             }
-            let mut codes = t.codes.add(4 * t.column);
-            let mut scales = t.scales;
             let mut rows = Rows { record: t.rows, width: t.width, group_stride: t.group_stride };
             let width = if ROWS == 1 { t.width } else { ROWS.min(GROUP) };
-            for _ in 0..t.blocks {
-                prefetch(codes.wrapping_add(AHEAD), code_bytes(C::FORMAT));
-                match kind {
-                    ActivationFormat::Q8_0 => block_32::<V, C, ROWS, N>(v, codes, scales, t.column, rows, &mut acc),
-                    ActivationFormat::Q8K => block_256::<V, C, ROWS, N>(v, codes, scales, t.column, rows, &mut acc),
+            let (code_len, scale_len) = (code_bytes(C::FORMAT), scale_bytes(C::FORMAT));
+            let (mut panel, mut blocks) = (t.panel, t.blocks);
+            while blocks > 0 {
+                let run = blocks.min(run(C::FORMAT));
+                let codes = panel.add((run * scale_len).next_multiple_of(64));
+                let mut place = Place {
+                    codes: codes.add(4 * t.column),
+                    scales: panel,
+                    column: t.column,
+                    panel_stride: t.panel_stride,
+                };
+                panel = codes.add(run * code_len);
+                blocks -= run;
+                for _ in 0..run {
+                    match kind {
+                        ActivationFormat::Q8_0 => block_32::<V, C, ROWS, N>(v, place, rows, &mut acc),
+                        ActivationFormat::Q8K => block_256::<V, C, ROWS, N>(v, place, rows, &mut acc),
+                    }
+                    place.codes = place.codes.add(code_len);
+                    place.scales = place.scales.add(scale_len);
+                    rows.record = rows.record.add(kind.words() * width);
                 }
-                codes = codes.add(code_bytes(C::FORMAT));
-                scales = scales.add(scale_bytes(C::FORMAT));
-                rows.record = rows.record.add(kind.words() * width);
             }
             for (r, acc) in acc.into_iter().enumerate() {
                 for (n, acc) in acc.into_iter().enumerate() {
-                    v.store(acc, t.out.add(r * PANEL + t.column + n * V::LANES));
+                    v.store(acc, t.out.add(r * t.out_stride + t.column + n * V::LANES));
                 }
             }
         }
     }
-}
-
-/// Bytes that are fetched before they are read.
-const AHEAD: usize = 4096;
-
-/// Fetches codes early.
-#[inline(always)]
-fn prefetch(from: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..bytes / 64 {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch touches no memory, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line * 64).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes);
 }
 
 /// What is subtracted from every code, as an exponent, in the form of the level.
@@ -135,14 +158,20 @@ fn offset<V: Vector, C: Codes>() -> Option<u32> {
 #[inline(always)]
 unsafe fn block_32<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     v: V,
-    codes: *const u8,
-    scales: *const u8,
-    column: usize,
+    place: Place,
     rows: Rows,
     acc: &mut Grid<V::Floats, ROWS, N>,
 ) {
     // SAFETY: by the caller's word.
     unsafe {
+        if C::FORMAT.has_min() {
+            for n in 0..N {
+                let m = v.load_half(place.scales::<V>(n, HALF_BYTES, 2));
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    acc[n] = v.mul_add(m, v.splat(float(rows.word::<ROWS>(r, 10))), acc[n]);
+                }
+            }
+        }
         let mut sum = [[v.splat_int(0); N]; ROWS];
         if let Some(offset) = offset::<V, C>() {
             for (r, sum) in sum.iter_mut().enumerate() {
@@ -150,20 +179,13 @@ unsafe fn block_32<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
             }
         }
         for t in 0..8 {
-            steps::<V, C, ROWS, N>(v, codes, 0, t, rows, &mut sum);
+            steps::<V, C, ROWS, N>(v, place, 0, t, rows, &mut sum);
         }
         for n in 0..N {
-            let at = scales.add(2 * (column + n * V::LANES));
-            let d = v.load_half(at);
+            let d = v.load_half(place.scales::<V>(n, 0, 2));
             for r in 0..ROWS {
                 let d = v.mul(d, v.splat(float(rows.word::<ROWS>(r, 8))));
                 acc[r][n] = v.mul_add(d, v.to_floats(sum[r][n]), acc[r][n]);
-            }
-            if C::FORMAT.has_min() {
-                let m = v.load_half(at.add(HALF_BYTES));
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    acc[n] = v.mul_add(m, v.splat(float(rows.word::<ROWS>(r, 10))), acc[n]);
-                }
             }
         }
     }
@@ -181,7 +203,7 @@ fn float(bits: i32) -> f32 {
 #[inline(always)]
 unsafe fn steps<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     v: V,
-    codes: *const u8,
+    place: Place,
     s: usize,
     t: usize,
     rows: Rows,
@@ -190,7 +212,7 @@ unsafe fn steps<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     let steps = C::FORMAT.block_len() / C::FORMAT.subs() / 4;
     for n in 0..N {
         // SAFETY: by the caller's word.
-        let step = unsafe { C::step(v, codes.add(4 * n * V::LANES), s, t) };
+        let step = unsafe { C::step(v, place.codes::<V>(n), s, t) };
         for (r, sum) in sum.iter_mut().enumerate() {
             // SAFETY: as above.
             let a = unsafe { rows.word::<ROWS>(r, s * steps + t) };
@@ -214,9 +236,7 @@ unsafe fn steps<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
 #[inline(always)]
 unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     v: V,
-    codes: *const u8,
-    scales: *const u8,
-    column: usize,
+    place: Place,
     rows: Rows,
     acc: &mut Grid<V::Floats, ROWS, N>,
 ) {
@@ -224,21 +244,37 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     let is_byte_pair_packed = matches!(format, crate::Format::Q2K);
     // SAFETY: by the caller's word.
     unsafe {
-        let pairs = scales.add(float_bytes(format) + 2 * column);
+        let pairs = |n: usize, p: usize| place.scales::<V>(n, float_bytes(format) + p * HALF_BYTES, 2);
         let load_scales = |n: usize, p: usize| {
-            let pair = v.load_pairs(pairs.add(p * HALF_BYTES + 2 * n * V::LANES), C::SIGNED_SCALES);
+            let at = if has_pairs_of_minima(format) { subs / 2 + p } else { p };
+            let pair = v.load_pairs(pairs(n, at), C::SIGNED_SCALES);
             if is_byte_pair_packed { v.nibbles(pair, 0) } else { pair }
         };
         let load_minima = |n: usize, p: usize| {
-            if is_byte_pair_packed {
-                v.nibbles(v.load_pairs(pairs.add(p * HALF_BYTES + 2 * n * V::LANES), false), 4)
-            } else {
-                v.load_pairs(pairs.add((subs / 2 + p) * HALF_BYTES + 2 * n * V::LANES), false)
-            }
+            let pair = v.load_pairs(pairs(n, p), false);
+            if is_byte_pair_packed { v.nibbles(pair, 4) } else { pair }
         };
         // The words of the negative sums of each 16 or 32 activations.
         let sums_at = if subs == 16 { 66 } else { 74 };
 
+        if format.has_min() {
+            let mut min_sum = [[v.splat_int(0); N]; ROWS];
+            for p in 0..subs / 2 {
+                for n in 0..N {
+                    let min = load_minima(n, p);
+                    for (r, sum) in min_sum.iter_mut().enumerate() {
+                        sum[n] = v.dot_pairs(sum[n], min, rows.word::<ROWS>(r, sums_at + p));
+                    }
+                }
+            }
+            for n in 0..N {
+                let m = v.load_half(place.scales::<V>(n, HALF_BYTES, 2));
+                for r in 0..ROWS {
+                    let m = v.mul(m, v.splat(float(rows.word::<ROWS>(r, 64))));
+                    acc[r][n] = v.mul_add(m, v.to_floats(min_sum[r][n]), acc[r][n]);
+                }
+            }
+        }
         let mut sum = [[v.splat_int(0); N]; ROWS];
         if subs == 1 {
             if let Some(offset) = offset::<V, C>() {
@@ -247,7 +283,7 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 }
             }
             for t in 0..64 {
-                steps::<V, C, ROWS, N>(v, codes, 0, t, rows, &mut sum);
+                steps::<V, C, ROWS, N>(v, place, 0, t, rows, &mut sum);
             }
         } else {
             if let Some(offset) = offset::<V, C>() {
@@ -266,7 +302,7 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                     let s = 2 * p + half;
                     let mut dot = [[v.splat_int(0); N]; ROWS];
                     for t in 0..64 / subs {
-                        steps::<V, C, ROWS, N>(v, codes, s, t, rows, &mut dot);
+                        steps::<V, C, ROWS, N>(v, place, s, t, rows, &mut dot);
                     }
                     for n in 0..N {
                         let scale = v.half(load_scales(n, p), half == 1);
@@ -277,31 +313,14 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 }
             }
         }
-        let mut min_sum = [[v.splat_int(0); N]; ROWS];
-        if format.has_min() {
-            for p in 0..subs / 2 {
-                for n in 0..N {
-                    let min = load_minima(n, p);
-                    for (r, sum) in min_sum.iter_mut().enumerate() {
-                        sum[n] = v.dot_pairs(sum[n], min, rows.word::<ROWS>(r, sums_at + p));
-                    }
-                }
-            }
-        }
         for n in 0..N {
-            let at = column + n * V::LANES;
-            let is_wide = matches!(format, crate::Format::Q8K);
-            let d = if is_wide { v.load_float(scales.add(4 * at)) } else { v.load_half(scales.add(2 * at)) };
+            let d = match format {
+                crate::Format::Q8K => v.load_float(place.scales::<V>(n, 0, 4)),
+                _ => v.load_half(place.scales::<V>(n, 0, 2)),
+            };
             for r in 0..ROWS {
                 let d = v.mul(d, v.splat(float(rows.word::<ROWS>(r, 64))));
                 acc[r][n] = v.mul_add(d, v.to_floats(sum[r][n]), acc[r][n]);
-            }
-            if format.has_min() {
-                let m = v.load_half(scales.add(HALF_BYTES + 2 * at));
-                for r in 0..ROWS {
-                    let m = v.mul(m, v.splat(float(rows.word::<ROWS>(r, 64))));
-                    acc[r][n] = v.mul_add(m, v.to_floats(min_sum[r][n]), acc[r][n]);
-                }
             }
         }
     }

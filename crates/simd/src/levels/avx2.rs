@@ -211,6 +211,29 @@ impl Simd for Avx2 {
             _mm256_cvtss_f32(a)
         }
     }
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [__m256]) {
+        let vectors = &mut vectors[..8];
+        // SAFETY: the token exists only after detection.
+        unsafe {
+            // Within each half of 128 bits: four vectors become the columns of their two halves.
+            for four in vectors.chunks_exact_mut(4) {
+                let (a, b) = (_mm256_unpacklo_ps(four[0], four[1]), _mm256_unpackhi_ps(four[0], four[1]));
+                let (c, d) = (_mm256_unpacklo_ps(four[2], four[3]), _mm256_unpackhi_ps(four[2], four[3]));
+                let (a, b, c, d) = (_mm256_castps_pd(a), _mm256_castps_pd(b), _mm256_castps_pd(c), _mm256_castps_pd(d));
+                four[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+                four[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+                four[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+                four[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+            }
+            // Then the halves themselves.
+            for i in 0..4 {
+                let (a, b) = (vectors[i], vectors[4 + i]);
+                vectors[i] = _mm256_permute2f128_ps::<0x20>(a, b);
+                vectors[4 + i] = _mm256_permute2f128_ps::<0x31>(a, b);
+            }
+        }
+    }
 }
 
 pub(crate) use intrinsics;

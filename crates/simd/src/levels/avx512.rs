@@ -159,4 +159,33 @@ impl Simd for Avx512 {
             _mm512_cvtss_f32(a)
         }
     }
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [__m512]) {
+        let vectors = &mut vectors[..16];
+        // SAFETY: the token exists only after detection.
+        unsafe {
+            // Within each quarter of 128 bits: four vectors become the columns of their four quarters.
+            for four in vectors.chunks_exact_mut(4) {
+                let (a, b) = (_mm512_unpacklo_ps(four[0], four[1]), _mm512_unpackhi_ps(four[0], four[1]));
+                let (c, d) = (_mm512_unpacklo_ps(four[2], four[3]), _mm512_unpackhi_ps(four[2], four[3]));
+                let (a, b, c, d) = (_mm512_castps_pd(a), _mm512_castps_pd(b), _mm512_castps_pd(c), _mm512_castps_pd(d));
+                four[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+                four[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+                four[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+                four[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+            }
+            // Then the quarters themselves.
+            for i in 0..4 {
+                let (a, b, c, d) = (vectors[i], vectors[4 + i], vectors[8 + i], vectors[12 + i]);
+                let even_ab = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
+                let odd_ab = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
+                let even_cd = _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d);
+                let odd_cd = _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d);
+                vectors[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(even_ab, even_cd);
+                vectors[4 + i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd_ab, odd_cd);
+                vectors[8 + i] = _mm512_shuffle_f32x4::<0b11_01_11_01>(even_ab, even_cd);
+                vectors[12 + i] = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd_ab, odd_cd);
+            }
+        }
+    }
 }

@@ -174,4 +174,16 @@ impl Simd for Neon {
             vgetq_lane_f32::<0>(a)
         }
     }
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [float32x4_t]) {
+        let vectors = &mut vectors[..4];
+        // SAFETY: the token exists only where Advanced SIMD does.
+        unsafe {
+            let (ab, cd) = (vtrnq_f32(vectors[0], vectors[1]), vtrnq_f32(vectors[2], vectors[3]));
+            vectors[0] = vcombine_f32(vget_low_f32(ab.0), vget_low_f32(cd.0));
+            vectors[1] = vcombine_f32(vget_low_f32(ab.1), vget_low_f32(cd.1));
+            vectors[2] = vcombine_f32(vget_high_f32(ab.0), vget_high_f32(cd.0));
+            vectors[3] = vcombine_f32(vget_high_f32(ab.1), vget_high_f32(cd.1));
+        }
+    }
 }

@@ -8,17 +8,23 @@ use kernform_simd::{Isa, Level};
 use super::packed::{GROUP, LINE};
 use crate::PANEL;
 
+#[cfg(kernform_dsp)]
+mod dsp;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+#[cfg(not(kernform_dsp))]
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// The largest tile of any level, in sums.
-pub(super) const MAX_TILE: usize = 12 * 2 * 16;
+/// The largest tile of any level, in sums; it lies on the stack.
+pub(super) const MAX_TILE: usize =
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 12 * 64 } else { 64 };
+/// Most columns of a tile.
+pub(super) const MAX_COLS: usize = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) { 128 } else { 32 };
 
 /// How rows of A lie in the scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,8 @@ impl Format {
 pub(super) struct TileArgs {
     /// Steps of four values of `k`.
     pub(super) groups: usize,
+    /// How many times as wide as its sums in registers the tile is.
+    pub(super) passes: usize,
     /// The tile's first row of A, in the kernels' format and filled up to whole groups.
     pub(super) a: *const u8,
     /// Bytes from a row to the next.
@@ -61,9 +69,27 @@ pub(super) struct TileArgs {
 /// Multiplies one tile.
 ///
 /// # Safety
-/// With the arguments as [`TileArgs`] says and the tile `rows` x `cols`: A must be readable for `rows` rows, B for all
-/// panels of `cols` columns, and `out` writable for `rows` x `cols`. The CPU must have the level of the kernels.
+/// With the arguments as [`TileArgs`] says, and `rows`, `cols` those for which the function was asked: A must be readable
+/// for `rows` rows, B for all panels of `passes` times `cols` columns, and `out` writable for `rows` x `passes` x `cols`.
+/// The CPU must have the level of the kernels.
 pub(super) type TileFn = unsafe fn(&TileArgs);
+
+/// How wide tiles are.
+#[derive(Clone, Copy)]
+pub(super) struct Widths {
+    /// Columns by which they grow: whole panels, or a part of one.
+    pub(super) unit: usize,
+    /// Most units whose sums fit the registers; 1 where the unit is less than a panel.
+    pub(super) in_registers: usize,
+    /// How many times as wide a tile may be, computed one part after the other: its sums are finished together.
+    pub(super) passes: usize,
+}
+
+impl Widths {
+    const fn new(unit: usize, in_registers: usize, passes: usize) -> Widths {
+        Widths { unit, in_registers, passes }
+    }
+}
 
 /// The micro-kernels of a level.
 pub(super) struct Kernels {
@@ -71,10 +97,9 @@ pub(super) struct Kernels {
     pub(super) format: Format,
     /// Most rows of a tile.
     pub(super) max_rows: usize,
-    /// For tiles of so many rows, the columns by which they grow, and how many times at most. A tile wider than a panel
-    /// is whole panels, and a narrower one a part of one.
-    pub(super) widths: fn(rows: usize) -> (usize, usize),
-    /// The function for tiles of so many rows and columns, a size that `max_rows` and `widths` allow, or one row less.
+    /// The widths of tiles of so many rows.
+    pub(super) widths: fn(rows: usize) -> Widths,
+    /// The function for so many rows and columns in registers, a size that `max_rows` and `widths` allow, or one row less.
     pub(super) tile: fn(rows: usize, cols: usize) -> TileFn,
 }
 
@@ -96,6 +121,9 @@ impl Kernels {
             #[cfg(target_arch = "aarch64")]
             Level::Neon => &neon::NEON,
             Level::Portable | Level::Simd128 => &portable::PORTABLE,
+            #[cfg(kernform_dsp)]
+            _ => &dsp::DSP,
+            #[cfg(not(kernform_dsp))]
             _ => &scalar::SCALAR,
         }
     }
@@ -117,6 +145,9 @@ trait Dot: Sized {
     const COLS: usize;
     /// The format of A.
     const FORMAT: Format;
+    /// Steps between two jumps back. More than one only where [`Dot::dot`] is one instruction: the compiler reorders the
+    /// additions of several steps, and runs out of registers.
+    const UNROLL: usize;
 
     /// Where the sums begin, with the sums of the columns of B at `sums`.
     unsafe fn begin(sums: *const i8) -> Self::Sums;
@@ -132,9 +163,6 @@ trait Dot: Sized {
     unsafe fn tile<const ROWS: usize, const VECTORS: usize>(t: &TileArgs);
 }
 
-/// Steps between two jumps back: so few jumps that the end of the loop is predicted.
-const UNROLL: usize = 4;
-
 /// One tile of `ROWS` rows and `VECTORS` vectors.
 ///
 /// # Safety
@@ -145,37 +173,38 @@ unsafe fn multiply<D: Dot, const ROWS: usize, const VECTORS: usize>(t: &TileArgs
     // SAFETY: by the caller's word, A and B are readable for all groups and columns, `out` is writable for the tile, and
     // the CPU has the instructions.
     unsafe {
-        let mut sums = [[D::begin(t.b); VECTORS]; ROWS];
-        for v in 0..VECTORS {
-            let begin = D::begin(t.b.add(offset::<D>(v, t.panel_stride)));
-            for sums in &mut sums {
-                sums[v] = begin;
-            }
-        }
         let mut rows = [t.a; ROWS];
         for (i, row) in rows.iter_mut().enumerate() {
             *row = t.a.add(i * t.a_stride);
         }
-        let (mut b, mut at, mut left) = (t.b.add(LINE), 0, t.groups);
-        while left >= UNROLL {
-            for _ in 0..UNROLL {
+        for pass in 0..t.passes {
+            let first = t.b.add(offset::<D>(pass * VECTORS, t.panel_stride));
+            let mut sums = [[D::begin(first); VECTORS]; ROWS];
+            for v in 0..VECTORS {
+                let begin = D::begin(first.add(offset::<D>(v, t.panel_stride)));
+                for sums in &mut sums {
+                    sums[v] = begin;
+                }
+            }
+            let (mut b, mut at, mut left) = (first.add(LINE), 0, t.groups);
+            while left >= D::UNROLL {
+                for _ in 0..D::UNROLL {
+                    one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
+                    b = b.add(LINE);
+                    at += step;
+                }
+                left -= D::UNROLL;
+            }
+            while left > 0 {
                 one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
                 b = b.add(LINE);
                 at += step;
-                // No instruction: it keeps the compiler from loading for later steps, for which no register is left.
-                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+                left -= 1;
             }
-            left -= UNROLL;
-        }
-        while left > 0 {
-            one_step::<D, ROWS, VECTORS>(t.panel_stride, &rows, at, b, &mut sums);
-            b = b.add(LINE);
-            at += step;
-            left -= 1;
-        }
-        for (i, sums) in sums.into_iter().enumerate() {
-            for (v, sums) in sums.into_iter().enumerate() {
-                D::store(sums, t.out.add((i * VECTORS + v) * D::COLS));
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (v, sums) in sums.into_iter().enumerate() {
+                    D::store(sums, t.out.add(((i * t.passes + pass) * VECTORS + v) * D::COLS));
+                }
             }
         }
     }

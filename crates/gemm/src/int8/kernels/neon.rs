@@ -3,7 +3,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::{Dot, Format, Kernels, TileArgs, TileFn, compiled_with, multiply, tiles};
+use super::{Dot, Format, Kernels, TileArgs, TileFn, Widths, compiled_with, multiply, tiles};
 use crate::PANEL;
 use crate::int8::packed::{GROUP, LINE};
 
@@ -11,9 +11,9 @@ pub(super) static NEON: Kernels = Kernels {
     format: Format::Signed,
     max_rows: 6,
     widths: |rows| match rows {
-        1 => (16, 2),
-        2 | 3 => (16, 1),
-        _ => (8, 1),
+        1 => Widths::new(16, 2, 4),
+        2 | 3 => Widths::new(16, 1, 4),
+        _ => Widths::new(8, 1, 8),
     },
     tile: tiles!(Plain; 1: 2 4 8; 2: 2 4; 3: 2 4; 4: 2; 5: 2; 6: 2;),
 };
@@ -26,7 +26,7 @@ pub(super) static I8MM: Kernels = Kernels {
     max_rows: 6,
     widths: |rows| match rows {
         1 => dotprod_widths(1),
-        _ => (16, 1),
+        _ => Widths::new(16, 1, 1),
     },
     tile: |rows, cols| match rows {
         2 => i8mm_tile::<2>,
@@ -39,12 +39,12 @@ pub(super) static I8MM: Kernels = Kernels {
     },
 };
 
-fn dotprod_widths(rows: usize) -> (usize, usize) {
+fn dotprod_widths(rows: usize) -> Widths {
     match rows {
-        1 => (16, 4),
-        2 => (16, 3),
-        3 => (16, 2),
-        _ => (16, 1),
+        1 => Widths::new(16, 4, 2),
+        2 => Widths::new(16, 3, 2),
+        3 => Widths::new(16, 2, 4),
+        _ => Widths::new(16, 1, 4),
     }
 }
 
@@ -65,6 +65,7 @@ impl Dot for Plain {
 
     const COLS: usize = 4;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> [int32x4_t; 2] {
@@ -104,6 +105,7 @@ impl Dot for Sdot {
 
     const COLS: usize = 4;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 4;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> int32x4_t {
@@ -162,7 +164,7 @@ const PAIRS: usize = 3;
 /// Pairs of columns of a panel.
 const COL_PAIRS: usize = PANEL / 2;
 
-/// `ROWS` rows by one panel with FEAT_I8MM: two groups of four values of `k` become the eight of the instruction.
+/// `ROWS` rows by one panel, in one pass, with FEAT_I8MM: two groups of four values of `k` become the eight of the instruction.
 ///
 /// # Safety
 /// See [`TileFn`].

@@ -2,14 +2,14 @@
 
 use wide::{i16x8, i32x4};
 
-use super::{Dot, Format, Kernels, TileArgs, compiled_with, multiply, tiles};
+use super::{Dot, Format, Kernels, TileArgs, Widths, compiled_with, multiply, tiles};
 
 pub(super) static PORTABLE: Kernels = Kernels {
     format: Format::Wide,
     max_rows: 2,
     widths: |rows| match rows {
-        1 => (16, 1),
-        _ => (8, 1),
+        1 => Widths::new(16, 1, 2),
+        _ => Widths::new(8, 1, 4),
     },
     tile: tiles!(Portable; 1: 4 8; 2: 4;),
 };
@@ -24,6 +24,7 @@ impl Dot for Portable {
 
     const COLS: usize = 2;
     const FORMAT: Format = Format::Wide;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> i32x4 {

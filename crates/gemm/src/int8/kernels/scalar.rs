@@ -1,13 +1,13 @@
 //! One column at a time: the level that every CPU has.
 
-use super::{Dot, Format, Kernels, TileArgs, compiled_with, multiply, tiles};
+use super::{Dot, Format, Kernels, TileArgs, Widths, compiled_with, multiply, tiles};
 
 pub(super) static SCALAR: Kernels = Kernels {
     format: Format::Signed,
     max_rows: 2,
     widths: |rows| match rows {
-        1 => (4, 1),
-        _ => (2, 1),
+        1 => Widths::new(4, 1, 4),
+        _ => Widths::new(2, 1, 8),
     },
     tile: tiles!(Scalar; 1: 2 4; 2: 2;),
 };
@@ -21,6 +21,7 @@ impl Dot for Scalar {
 
     const COLS: usize = 1;
     const FORMAT: Format = Format::Signed;
+    const UNROLL: usize = 1;
 
     #[inline(always)]
     unsafe fn begin(_: *const i8) -> i32 {

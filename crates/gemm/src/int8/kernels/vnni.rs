@@ -5,15 +5,15 @@
 
 use core::arch::x86_64::*;
 
-use super::{Dot, Format, Kernels, TileArgs, compiled_with, multiply, tiles};
+use super::{Dot, Format, Kernels, TileArgs, Widths, compiled_with, multiply, tiles};
 
 pub(super) static ZMM: Kernels = Kernels {
     format: Format::Unsigned,
     max_rows: 12,
     widths: |rows| match rows {
-        1 => (16, 8),
-        2..=6 => (16, 4),
-        _ => (16, 2),
+        1 => Widths::new(16, 8, 1),
+        2..=6 => Widths::new(16, 4, 2),
+        _ => Widths::new(16, 2, 2),
     },
     tile: tiles!(Zmm; 1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3 4;
         7: 1 2; 8: 1 2; 9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2;),
@@ -29,6 +29,7 @@ impl Dot for Zmm {
 
     const COLS: usize = 16;
     const FORMAT: Format = Format::Unsigned;
+    const UNROLL: usize = 4;
 
     #[inline(always)]
     unsafe fn begin(sums: *const i8) -> __m512i {
@@ -68,10 +69,10 @@ macro_rules! ymm {
             format: Format::Unsigned,
             max_rows: 6,
             widths: |rows| match rows {
-                1 => (16, 4),
-                2 => (16, 3),
-                3 => (16, 2),
-                _ => (16, 1),
+                1 => Widths::new(16, 4, 2),
+                2 => Widths::new(16, 3, 2),
+                3 => Widths::new(16, 2, 4),
+                _ => Widths::new(16, 1, 4),
             },
     tile: tiles!($name; 1: 2 4 6 8; 2: 2 4 6; 3: 2 4; 4: 2; 5: 2; 6: 2;),
         };
@@ -83,6 +84,7 @@ macro_rules! ymm {
 
             const COLS: usize = 8;
             const FORMAT: Format = Format::Unsigned;
+            const UNROLL: usize = 4;
 
             #[inline(always)]
             unsafe fn begin(sums: *const i8) -> __m256i {
@@ -152,11 +154,13 @@ mod tests {
         // The zeros behind the row's end meet zeros of B.
         let a: Vec<u8> = (0..6 * stride).map(|i| if i % stride < k { (value(i) + 128) as u8 } else { 0 }).collect();
         for rows in 1..=YMM_EVEX.max_rows {
-            let (unit, units) = (YMM_EVEX.widths)(rows);
-            for cols in (1..=units).map(|units| units * unit) {
+            let widths = (YMM_EVEX.widths)(rows);
+            for wide in (1..=widths.in_registers).map(|units| units * widths.unit) {
+                let cols = wide * widths.passes;
                 let mut out = [0; MAX_TILE];
                 let args = TileArgs {
                     groups: k.div_ceil(4),
+                    passes: widths.passes,
                     a: a.as_ptr(),
                     a_stride: stride,
                     b: packed.as_slice().as_ptr(),
@@ -164,7 +168,7 @@ mod tests {
                     out: out.as_mut_ptr(),
                 };
                 // SAFETY: A has six rows, B 128 columns, and the CPU has the instructions.
-                unsafe { (YMM_EVEX.tile)(rows, cols)(&args) };
+                unsafe { (YMM_EVEX.tile)(rows, wide)(&args) };
                 for (at, sum) in out[..rows * cols].iter().enumerate() {
                     let (i, j) = (at / cols, at % cols);
                     let expected: i32 =

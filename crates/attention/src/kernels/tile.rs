@@ -1,0 +1,144 @@
+//! A tile of work, whatever it is made of: the one place from which the arithmetic is entered.
+
+use core::ops::Range;
+
+use kernform_simd::{Isa, Kernel, Simd};
+
+use super::block::MAX_ROWS;
+use super::rows::{self, Group, Source};
+use super::short;
+use crate::AttentionError;
+use crate::attend::Problem;
+use crate::cached::Step;
+use crate::reference::KEY_BLOCK;
+
+/// Rows of one slot that go through its keys together.
+const SLOT_ROWS: usize = 32;
+
+/// Elements of scratch memory for a tile of rows.
+pub(crate) fn rows_scratch_len(head_dim: usize) -> Result<usize, AttentionError> {
+    rows::scratch_len(head_dim, rows::ROWS, true)
+}
+
+/// Elements of scratch memory for a tile of a step.
+pub(crate) fn step_scratch_len(head_dim: usize) -> Result<usize, AttentionError> {
+    rows::scratch_len(head_dim, SLOT_ROWS, false)
+}
+
+/// What is to be attended to.
+#[derive(Clone, Copy)]
+pub(crate) enum Work<'a> {
+    /// Segments of rows.
+    Rows(&'a Problem<'a>),
+    /// Rows over the slots of a cache.
+    Step(&'a Step<'a>),
+}
+
+/// A range of query rows, with the output and scratch memory that belong to it alone.
+pub(crate) struct Tile<'a> {
+    pub(crate) work: Work<'a>,
+    pub(crate) tokens: Range<usize>,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) scratch: &'a mut [f32],
+}
+
+impl Tile<'_> {
+    /// Does the work. No function of a caller's type stands between here and the arithmetic, so that it is compiled once.
+    pub(crate) fn run(&mut self, isa: Isa) {
+        isa.dispatch(RunTile(self));
+    }
+}
+
+struct RunTile<'t, 'a>(&'t mut Tile<'a>);
+
+impl Kernel for RunTile<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Tile { work, tokens, out, scratch } = self.0;
+        let (out_start, mut token, mut number) = (tokens.start, tokens.start, 0);
+        let (heads, factor, query, out_stride, at_once) = match *work {
+            Work::Rows(problem) => (problem.heads, problem.factor, problem.query, problem.out_stride, rows::ROWS),
+            Work::Step(step) => (step.heads, step.factor, step.query, step.out_stride, SLOT_ROWS),
+        };
+        loop {
+            let mut first_head = 0;
+            let range = match *work {
+                Work::Rows(problem) => {
+                    let Some(segment) = problem.segments.get(number) else { break };
+                    segment.query.start.max(tokens.start)..segment.query.end.min(tokens.end)
+                }
+                Work::Step(step) => {
+                    let Some(slot) = step.slots[..tokens.end].get(token) else { break };
+                    let same = step.slots[token..tokens.end].iter().take_while(|other| *other == slot);
+                    let range = token..token + same.count();
+                    token = range.end;
+                    // Slots lie apart, and short sequences end before the hardware has seen a pattern.
+                    if token < tokens.end {
+                        step.cache.prefetch(step.slots[token], step.sees(token).end);
+                    }
+                    if step.is_short(range.clone(), short::VECTORS * S::LANES) {
+                        let out = &mut out[(range.start - out_start) * out_stride..][..heads.query_width()];
+                        first_head = short_heads(s, step, range.start, out, scratch);
+                    }
+                    range
+                }
+            };
+            if !range.is_empty() {
+                for kv_head in first_head..heads.kv_heads {
+                    let source = match *work {
+                        Work::Rows(problem) => Source::Segment { problem, number, segment: &problem.segments[number] },
+                        Work::Step(step) => {
+                            Source::Slot { step, view: step.cache.head(step.slots[range.start], kv_head) }
+                        }
+                    };
+                    let group = Group {
+                        source,
+                        factor,
+                        query,
+                        head_dim: heads.head_dim,
+                        tokens: range.clone(),
+                        heads: (kv_head * heads.group(), heads.group()),
+                        kv_head,
+                        out_start,
+                        out_stride,
+                    };
+                    group.attend(s, at_once, matches!(work, Work::Rows(_)), out, scratch);
+                }
+            }
+            number += 1;
+        }
+    }
+}
+
+/// As many heads of a row as are a multiple of those worked on at once; returns how many.
+#[inline(always)]
+fn short_heads<S: Simd>(s: S, step: &Step<'_>, row: usize, out: &mut [f32], scratch: &mut [f32]) -> usize {
+    let keys = step.sees(row).end;
+    let head_dim = step.heads.head_dim;
+    let width = short::HEADS * head_dim;
+    let (query, scratch) = scratch.split_at_mut(width);
+    let weights = scratch.as_chunks_mut::<KEY_BLOCK>().0;
+    let weights = &mut weights[..MAX_ROWS.min(short::HEADS)];
+    let mut first = 0;
+    while first + short::HEADS <= step.heads.query_heads {
+        let unscaled = step.query.part(row, first * head_dim, width);
+        let factor = s.splat(step.factor);
+        for (scaled, query) in query.chunks_mut(S::LANES).zip(unscaled.chunks(S::LANES)) {
+            if query.len() == S::LANES {
+                s.store(s.mul(s.load(query), factor), scaled);
+            } else {
+                s.store_partial(s.mul(s.load_or(query, 0.0), factor), scaled);
+            }
+        }
+        let out = &mut out[first * head_dim..][..width];
+        match keys.div_ceil(S::LANES) {
+            1 => short::attend::<S, 1>(s, step, row, first, keys, query, out, weights),
+            2 => short::attend::<S, 2>(s, step, row, first, keys, query, out, weights),
+            _ => short::attend::<S, { short::VECTORS }>(s, step, row, first, keys, query, out, weights),
+        }
+        first += short::HEADS;
+    }
+    first
+}

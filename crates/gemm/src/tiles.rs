@@ -1,0 +1,90 @@
+//! The tiles of each level: how many rows and vectors, and the functions that multiply them.
+
+use kernform_simd::Simd;
+
+use crate::kernels::{SweepFn, sweep};
+use crate::weight::Weight;
+
+/// The tiles of a level.
+pub(crate) struct Tiling {
+    /// Most rows of a tile, where a matrix has more than `lone_rows`.
+    pub(crate) max_rows: usize,
+    /// Most rows of a tile in a matrix of one strip: more rows of one vector each, so that B is read once.
+    pub(crate) lone_rows: usize,
+    /// Columns by which tiles grow; a tile wider than a panel is whole panels.
+    pub(crate) unit: usize,
+    /// Width of a narrower tile for the last few columns.
+    pub(crate) narrow: usize,
+}
+
+/// Most rows of a tile of any level.
+pub(crate) const MAX_ROWS: usize = 16;
+/// Most columns of a tile of any level.
+pub(crate) const MAX_COLS: usize = 128;
+/// The largest tile of any level, in floats.
+pub(crate) const MAX_TILE: usize = 14 * 2 * 16;
+
+impl Tiling {
+    /// Rows from which on a step has time to fetch ahead.
+    pub(crate) const PREFETCH_FROM: usize = 4;
+
+    pub(crate) const fn of<S: Simd>() -> Tiling {
+        match (S::LANES, S::REGISTERS) {
+            (16, _) => Tiling { max_rows: 14, lone_rows: 16, unit: 16, narrow: 16 },
+            (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
+            (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
+            (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, narrow: 8 },
+            _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, narrow: 4 },
+        }
+    }
+
+    /// The strips into which `rows` rows are cut.
+    pub(crate) const fn strips(&self, rows: usize) -> usize {
+        if rows <= self.lone_rows { 1 } else { rows.div_ceil(self.max_rows) }
+    }
+
+    /// The most units that a tile of `rows` rows is wide.
+    pub(crate) const fn max_units<S: Simd>(rows: usize) -> usize {
+        match (S::LANES, S::REGISTERS, rows) {
+            (16, _, 1) => 8,
+            (16, _, 2..=5) => 4,
+            (16, _, 6..=8) => 3,
+            (16, _, 9..=14) => 2,
+            (16, ..) => 1,
+            (8, _, 1) => 7,
+            (8, _, 2) => 3,
+            (4, 32.., 1) => 5,
+            (4, 32.., 2) => 3,
+            (4, 32.., 3) => 2,
+            (4, ..32, 1) => 2,
+            _ => 1,
+        }
+    }
+}
+
+macro_rules! choose {
+    ($s:ty, $w:ty, $rows:ident, $vectors:ident; $($r:literal: $($v:literal)+;)+) => {
+        match ($rows, $vectors) {
+            $($(($r, $v) => sweep::<$s, $w, $r, $v>,)+)+
+            _ => unreachable!("no tile of {} rows and {} vectors", $rows, $vectors),
+        }
+    };
+}
+
+/// The function for tiles of `rows` rows and `cols` columns, a size that [`Tiling`] names.
+#[inline(always)]
+pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<S, W> {
+    let vectors = cols / S::LANES;
+    if S::LANES == 16 {
+        choose!(S, W, rows, vectors; 1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3;
+            7: 1 2 3; 8: 1 2 3; 9: 1 2; 10: 1 2; 11: 1 2; 12: 1 2; 13: 1 2; 14: 1 2; 15: 1; 16: 1;)
+    } else if S::LANES == 8 {
+        choose!(S, W, rows, vectors; 1: 1 2 4 6 8 10 12 14; 2: 1 2 4 6; 3: 1 2; 4: 1 2; 5: 1 2; 6: 1 2;)
+    } else if S::LANES == 4 && S::REGISTERS >= 32 {
+        choose!(S, W, rows, vectors; 1: 2 4 8 12 16 20; 2: 2 4 8 12; 3: 2 4 8; 4: 2 4; 5: 2 4; 6: 2 4;)
+    } else if S::LANES == 4 {
+        choose!(S, W, rows, vectors; 1: 2 4 8; 2: 2 4;)
+    } else {
+        choose!(S, W, rows, vectors; 1: 4; 2: 4;)
+    }
+}

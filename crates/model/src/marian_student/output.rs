@@ -1,0 +1,91 @@
+//! The output over the words that a translation may use.
+
+use alloc::vec::Vec;
+
+use kernform_gemm::int8::{PackedI8, Rows as Inputs, Scale, gemm_i8, gemm_i8_scratch_len};
+use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
+
+use super::table::{Rows, Table};
+use crate::error::ModelError;
+use crate::layers::Context;
+
+/// The rows of some words, packed, with their biases.
+pub(super) struct Output {
+    pub(super) words: Vec<u32>,
+    bias: Vec<f32>,
+    weights: Weights,
+}
+
+enum Weights {
+    F32(PackedB<'static>),
+    I8(PackedI8<'static>),
+}
+
+impl Output {
+    /// Gathers the rows of `words`.
+    pub(super) fn new(table: &Table, width: usize, words: Vec<u32>) -> Result<Self, ModelError> {
+        let vocab_size = table.bias.len();
+        if let Some(token) = words.iter().find(|word| **word as usize >= vocab_size) {
+            return Err(ModelError::Token { token: *token, vocab_size });
+        }
+        let bias = words.iter().map(|word| table.bias[*word as usize]).collect();
+        let weights = match &table.rows {
+            Rows::F32(rows) => {
+                let rows = gather(rows, width, &words);
+                Weights::F32(PackedB::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?)
+            }
+            Rows::I8 { bytes, .. } => {
+                let rows = gather(bytes, width, &words);
+                Weights::I8(PackedI8::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?)
+            }
+        };
+        Ok(Self { words, bias, weights })
+    }
+
+    /// Scratch for `rows` rows over at most `words` words.
+    pub(super) fn scratch_len(table: &Table, width: usize, rows: usize, words: usize, threads: usize) -> usize {
+        match &table.rows {
+            Rows::F32(_) => gemm_scratch_len(threads, rows, words, width, Layout::RowMajor, Layout::Packed),
+            Rows::I8 { .. } => gemm_i8_scratch_len(threads, rows, words, width),
+        }
+    }
+
+    /// The logits `[rows, words]` of states `[rows, width]`.
+    pub(super) fn apply<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        table: &Table,
+        states: &[f32],
+        width: usize,
+        logits: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), ModelError> {
+        let rows = states.len() / width.max(1);
+        let a = MatrixRef::new(states, rows, width)?;
+        let c = MatrixMut::new(logits, rows, self.words.len())?;
+        let epilogue = Epilogue::bias(Some(&self.bias));
+        match (&self.weights, &table.rows) {
+            (Weights::F32(weights), _) => {
+                gemm(context.isa, context.parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?;
+            }
+            (Weights::I8(weights), Rows::I8 { scale, input_multiplier, .. }) => {
+                let inputs = Inputs::Static { values: a, multiplier: *input_multiplier, scale: 1.0 / input_multiplier };
+                let scale = Scale::One(*scale);
+                gemm_i8(context.isa, context.parallel, inputs, weights, scale, c, &epilogue, scratch)?;
+            }
+            // Outputs are made of the table that they are used with.
+            (Weights::I8(_), Rows::F32(_)) => {}
+        }
+        Ok(())
+    }
+}
+
+fn gather<T: Copy>(rows: &[T], width: usize, words: &[u32]) -> Vec<T> {
+    let mut gathered = Vec::with_capacity(words.len() * width);
+    for word in words {
+        let start = *word as usize * width;
+        gathered.extend_from_slice(rows.get(start..start + width).unwrap_or_default());
+    }
+    gathered
+}

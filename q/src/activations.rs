@@ -1,0 +1,212 @@
+//! Rows of activations as bytes, in the order in which the kernels read them.
+//!
+//! Rows stand in groups of [`GROUP`]; where their number is no multiple, the last ones make a narrower group. A group of
+//! width `w` is one record a block, and a record is made of words of four bytes, each kind `w` times, once a row:
+//!
+//! | words | what |
+//! | --- | --- |
+//! | `w * block / 4` | steps: four bytes of a row, `w` rows side by side |
+//! | `w` | the scale, an `f32` |
+//! | `w` | the sum of the bytes, negative |
+//! | `w` | 32: scale times sum, an `f32` |
+//! | `8 w` | 256: the negative sums of each 16 bytes, two `i16` a word |
+//! | `4 w` | 256: the negative sums of each 32 bytes, two `i16` a word |
+
+use kernform_simd::{Isa, Kernel, Simd};
+use kernform_tensor::MatrixRef;
+
+use crate::format::MAX_BLOCK;
+use crate::reference::ROUND;
+use crate::{ActivationFormat, QuantError};
+
+/// Rows that stand side by side.
+pub(crate) const GROUP: usize = 4;
+
+impl ActivationFormat {
+    /// Words of a record for each row.
+    pub(crate) const fn words(self) -> usize {
+        match self {
+            ActivationFormat::Q8_0 => 8 + 3,
+            ActivationFormat::Q8K => 64 + 2 + 8 + 4,
+        }
+    }
+}
+
+/// Rows of activations, quantised: what every product with weights of the fitting formats reads.
+///
+/// Several products may share them (query, key and value projections of one input). The layout is that of the kernels
+/// and of no level in particular.
+#[derive(Clone, Copy, Debug)]
+pub struct Activations<'a> {
+    format: ActivationFormat,
+    rows: usize,
+    k: usize,
+    words: &'a [i32],
+}
+
+impl<'a> Activations<'a> {
+    /// Words of memory for `rows` rows of `k` values.
+    ///
+    /// # Errors
+    /// [`QuantError::PartialBlock`] where `k` is no whole number of blocks, [`QuantError::TooLarge`].
+    pub const fn words_len(format: ActivationFormat, rows: usize, k: usize) -> Result<usize, QuantError> {
+        let block_len = format.block_len();
+        if !k.is_multiple_of(block_len) {
+            return Err(QuantError::PartialBlock { len: k, block_len });
+        }
+        match (k / block_len * format.words()).checked_mul(rows) {
+            Some(len) => Ok(len),
+            None => Err(QuantError::TooLarge),
+        }
+    }
+
+    /// Quantises the rows of `a` as [`reference::quantize_block`](crate::reference::quantize_block) says, into the first
+    /// [`Activations::words_len`] words of `memory`.
+    ///
+    /// # Errors
+    /// [`QuantError::PartialBlock`], [`QuantError::MemoryTooShort`], [`QuantError::StridedRows`] where the elements of
+    /// a row do not stand next to each other.
+    pub fn quantize(
+        isa: Isa,
+        format: ActivationFormat,
+        a: MatrixRef<'_, f32>,
+        memory: &'a mut [i32],
+    ) -> Result<Self, QuantError> {
+        let (rows, k) = (a.rows(), a.cols());
+        let needed = Self::words_len(format, rows, k)?;
+        let found = memory.len();
+        let words = memory.get_mut(..needed).ok_or(QuantError::MemoryTooShort { needed, found })?;
+        if !a.rows_are_contiguous() && !a.is_empty() {
+            return Err(QuantError::StridedRows { col_stride: a.col_stride() });
+        }
+        if needed > 0 {
+            isa.dispatch(QuantizeRows { format, a, words });
+        }
+        Ok(Activations { format, rows, k, words })
+    }
+
+    /// The format.
+    #[must_use]
+    pub const fn format(&self) -> ActivationFormat {
+        self.format
+    }
+
+    /// The shape `(rows, k)`.
+    #[must_use]
+    pub const fn shape(&self) -> (usize, usize) {
+        (self.rows, self.k)
+    }
+
+    /// The words from the group of `row` on; `row` is the first of a group.
+    pub(crate) fn group(&self, row: usize) -> &'a [i32] {
+        let each = self.k / self.format.block_len() * self.format.words();
+        self.words.get(row * each..).unwrap_or_default()
+    }
+}
+
+struct QuantizeRows<'a, 'w> {
+    format: ActivationFormat,
+    a: MatrixRef<'a, f32>,
+    words: &'w mut [i32],
+}
+
+impl Kernel for QuantizeRows<'_, '_> {
+    type Output = ();
+
+    /// The loops are plain: compiled for the level, they become its vectors.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.format {
+            ActivationFormat::Q8_0 => quantize_rows::<32>(self.format, self.a, self.words),
+            ActivationFormat::Q8K => quantize_rows::<256>(self.format, self.a, self.words),
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_rows<const BLOCK: usize>(format: ActivationFormat, a: MatrixRef<'_, f32>, words: &mut [i32]) {
+    let blocks = a.cols() / BLOCK;
+    for i in 0..a.rows() {
+        let Some(row) = a.row(i) else { continue };
+        let first = i / GROUP * GROUP;
+        let width = GROUP.min(a.rows() - first);
+        let group = &mut words[first * blocks * format.words()..];
+        let records = group.chunks_exact_mut(format.words() * width);
+        // Two loops, so that the compiler sees the distance of the words.
+        if width == GROUP {
+            quantize_row::<BLOCK>(row, records, i - first, GROUP);
+        } else {
+            quantize_row::<BLOCK>(row, records, i - first, width);
+        }
+    }
+}
+
+#[inline(always)]
+fn quantize_row<'a, const BLOCK: usize>(
+    row: &[f32],
+    records: impl Iterator<Item = &'a mut [i32]>,
+    at: usize,
+    width: usize,
+) {
+    for (x, record) in row.as_chunks::<BLOCK>().0.iter().zip(records) {
+        let mut q = [0; BLOCK];
+        let scale = quantize_vectors(x, &mut q);
+        store_record(&q, scale, &mut record[at..], width);
+    }
+}
+
+/// [`reference::quantize_block`](crate::reference::quantize_block), in an order that vectors can take.
+#[inline(always)]
+fn quantize_vectors<const BLOCK: usize>(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> f32 {
+    // The largest magnitude by its bits: integers, so that the order does not matter and NaN is the largest.
+    let mut bits = [0; 16];
+    for x in x.as_chunks::<16>().0 {
+        for (bits, x) in bits.iter_mut().zip(x) {
+            *bits = (x.to_bits().cast_signed() & 0x7fff_ffff).max(*bits);
+        }
+    }
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            bits[i] = bits[i].max(bits[i + half]);
+        }
+        half /= 2;
+    }
+    let scale = f32::from_bits(bits[0].cast_unsigned()) / 127.0;
+    if !(f32::MIN_POSITIVE..f32::INFINITY).contains(&scale) {
+        return if scale < f32::MIN_POSITIVE { 0.0 } else { scale };
+    }
+    let inverse = 1.0 / scale;
+    for (q, x) in q.iter_mut().zip(x) {
+        // The bits of `integer + ROUND` are those of ROUND, whose lowest byte is 0, plus the integer.
+        *q = (x * inverse + ROUND).to_bits() as i8;
+    }
+    scale
+}
+
+/// Writes the words of one row into a record that begins at its place, `width` words from each to the next.
+#[inline(always)]
+fn store_record<const BLOCK: usize>(q: &[i8; BLOCK], scale: f32, record: &mut [i32], width: usize) {
+    for (step, word) in q.as_chunks::<4>().0.iter().zip(record.iter_mut().step_by(width)) {
+        *word = i32::from_le_bytes(step.map(i8::cast_unsigned));
+    }
+    let mut sums = [0; MAX_BLOCK / 16];
+    for (q, sum) in q.as_chunks::<16>().0.iter().zip(&mut sums) {
+        *sum = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
+    }
+    let total = sums[..BLOCK / 16].iter().sum::<i32>();
+    let rest = &mut record[BLOCK / 4 * width..];
+    rest[0] = scale.to_bits().cast_signed();
+    rest[width] = total;
+    if BLOCK == 32 {
+        rest[2 * width] = (scale * -total as f32).to_bits().cast_signed();
+        return;
+    }
+    let pair = |low: i32, high: i32| low & 0xffff | high << 16;
+    for (p, sums) in sums.as_chunks::<2>().0.iter().enumerate() {
+        rest[(2 + p) * width] = pair(sums[0], sums[1]);
+    }
+    for (p, sums) in sums.as_chunks::<4>().0.iter().enumerate() {
+        rest[(10 + p) * width] = pair(sums[0] + sums[1], sums[2] + sums[3]);
+    }
+}

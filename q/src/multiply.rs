@@ -1,0 +1,220 @@
+//! The public functions: check, cut into parts, run the tiles.
+
+use core::ops::Range;
+
+use kernform_simd::Isa;
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel, split_ranges};
+
+use crate::activations::GROUP;
+use crate::kernels::{Job, MAX_ROWS, TileArgs, Vector, dispatch};
+use crate::layout::{PANEL, code_bytes, panel_bytes};
+use crate::{Activations, PackedWeights, QuantError};
+
+/// Parts into which a product is cut at most.
+const MAX_PARTS: usize = 64;
+/// Multiply-adds below which another thread is not worth waking.
+const WORK_PER_PART: usize = 1 << 20;
+/// Bytes of activations that stay in a second-level cache while panels pass.
+const ROWS_BYTES: usize = 512 << 10;
+
+/// `c = bias + a w`, for A `[m, k]` and weights `[n, k]`; C is `[m, n]`.
+///
+/// The rows of A are quantised into `memory` ([`Activations::quantize`], which products with the same A can share by
+/// calling [`multiply_quantized`]) and multiplied. The result has the bits of [`reference::multiply`] in the class of
+/// `isa`, whatever the level, the threads, the other rows and the strides of C. `k = 0` leaves the bias or 0.
+///
+/// Against exact arithmetic on the decoded weights, an element is off by what quantising A costs, at most half a step of
+/// each block's scale times the sum of the block's weights, and by the roundings of the chain: with `b` blocks, at most
+/// `gamma_(b + 3)` (`gamma_(2 b + 3)` in formats with minima) times the sum of the magnitudes of its links. NaN and
+/// infinities, in scales or in A, make NaN or infinities.
+///
+/// Nothing is allocated; `memory` has [`Activations::words_len`] words, whatever they hold.
+///
+/// [`reference::multiply`]: crate::reference::multiply
+///
+/// # Errors
+/// [`QuantError`] where shapes do not fit, the rows of A are no slices, or the memory is too short; C is as it was then.
+pub fn multiply(
+    isa: Isa,
+    parallel: &impl Parallel,
+    a: MatrixRef<'_, f32>,
+    weights: &PackedWeights<'_>,
+    c: MatrixMut<'_, f32>,
+    bias: Option<&[f32]>,
+    memory: &mut [i32],
+) -> Result<(), QuantError> {
+    check_shapes((a.rows(), a.cols()), weights.shape(), (c.rows(), c.cols()), bias.map(<[f32]>::len))?;
+    let a = Activations::quantize(isa, weights.format().activation(), a, memory)?;
+    multiply_quantized(isa, parallel, &a, weights, c, bias)
+}
+
+/// [`multiply`] of rows that are quantised already.
+///
+/// # Errors
+/// [`QuantError`] where shapes do not fit or the rows were quantised for other weights; C is as it was then.
+pub fn multiply_quantized(
+    isa: Isa,
+    parallel: &impl Parallel,
+    a: &Activations<'_>,
+    weights: &PackedWeights<'_>,
+    mut c: MatrixMut<'_, f32>,
+    bias: Option<&[f32]>,
+) -> Result<(), QuantError> {
+    let ((m, k), (n, _)) = (a.shape(), weights.shape());
+    check_shapes((m, k), weights.shape(), (c.rows(), c.cols()), bias.map(<[f32]>::len))?;
+    let (found, needed) = (a.format().block_len(), weights.format().activation().block_len());
+    if found != needed {
+        return Err(QuantError::ActivationFormat { found, needed });
+    }
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let (row_stride, col_stride) = (c.row_stride(), c.col_stride());
+    let c = Output { data: c.as_mut_slice().as_mut_ptr(), row_stride, col_stride };
+    let product = Product { a, weights, bias, c };
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let count = parallel.threads().min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
+    if count == 1 {
+        dispatch(isa, Part { product, columns: 0..n });
+        return Ok(());
+    }
+    let mut parts: [Range<usize>; MAX_PARTS] = [const { 0..0 }; MAX_PARTS];
+    let mut used = 0;
+    for (part, range) in parts.iter_mut().zip(split_ranges(n, count, PANEL)) {
+        *part = range;
+        used += 1;
+    }
+    parallel.for_each(&mut parts[..used], |_, columns| dispatch(isa, Part { product, columns: columns.clone() }));
+    Ok(())
+}
+
+/// Checks the shapes of A, the weights, C and the bias against each other.
+pub(crate) fn check_shapes(
+    (m, a_cols): (usize, usize),
+    (n, k): (usize, usize),
+    found: (usize, usize),
+    bias: Option<usize>,
+) -> Result<(), QuantError> {
+    if a_cols != k {
+        return Err(QuantError::InnerDimension { a_cols, k });
+    }
+    if found != (m, n) {
+        return Err(QuantError::OutputShape { needed: (m, n), found });
+    }
+    match bias {
+        Some(found) if found != n => Err(QuantError::BiasLength { needed: n, found }),
+        _ => Ok(()),
+    }
+}
+
+/// A product whose shapes were checked.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    a: &'a Activations<'a>,
+    weights: &'a PackedWeights<'a>,
+    bias: Option<&'a [f32]>,
+    c: Output,
+}
+
+/// C, written by several threads at different places.
+#[derive(Clone, Copy)]
+struct Output {
+    data: *mut f32,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+// SAFETY: the parts of a product write different columns (`MatrixMut` keeps elements apart).
+unsafe impl Sync for Output {}
+// SAFETY: as above.
+unsafe impl Send for Output {}
+
+/// The columns of C that one thread computes; they begin with a panel.
+struct Part<'a> {
+    product: Product<'a>,
+    columns: Range<usize>,
+}
+
+impl Job for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self, v: V) {
+        let (m, k) = self.product.a.shape();
+        let row_bytes = 4 * k / self.product.a.format().block_len() * self.product.a.format().words();
+        let chunk = (ROWS_BYTES / row_bytes.max(1)).max(MAX_ROWS);
+        // Chunks of nearly equal length, each a whole number of groups.
+        let chunk = m.div_ceil(m.div_ceil(chunk)).next_multiple_of(GROUP);
+        for row in (0..m).step_by(chunk) {
+            let rows = row..m.min(row + chunk);
+            for column in self.columns.clone().step_by(PANEL) {
+                let columns = column..self.columns.end.min(column + PANEL);
+                self.product.panel(v, rows.clone(), columns);
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Some rows of one panel; `rows` begin with a group.
+    #[inline(always)]
+    fn panel<V: Vector>(&self, v: V, rows: Range<usize>, columns: Range<usize>) {
+        let format = self.weights.format();
+        let (m, k) = self.a.shape();
+        let blocks = k / format.block_len();
+        let mut init = [0.0; PANEL];
+        if let Some(bias) = self.bias.and_then(|bias| bias.get(columns.clone())) {
+            init[..bias.len()].copy_from_slice(bias);
+        }
+        let panel_len = panel_bytes(format, blocks).unwrap_or(0);
+        let panel = self.weights.as_slice().get(columns.start / PANEL * panel_len..).unwrap_or_default().as_ptr();
+        let words = self.a.format().words();
+        let mut row = rows.start;
+        while row < rows.end {
+            // The group of the last rows may be narrow. Tiles cover whole groups, or one row of any.
+            let width = GROUP.min(m - row / GROUP * GROUP);
+            let whole = if width < GROUP { width } else { (rows.end - row) / GROUP * GROUP };
+            let fits = |height: &&usize| **height == width || **height <= whole && height.is_multiple_of(GROUP);
+            let height = V::HEIGHTS.iter().rev().find(fits).copied().unwrap_or(1);
+            let tile = V::tile(format, height);
+            let group = self.a.group(row / GROUP * GROUP);
+            let mut out = [0.0; MAX_ROWS * PANEL];
+            for column in (0..columns.len()).step_by(tile.cols) {
+                let args = TileArgs {
+                    blocks,
+                    codes: panel,
+                    scales: panel.wrapping_add(blocks * code_bytes(format)),
+                    column,
+                    rows: group.as_ptr().wrapping_add(row % GROUP),
+                    width,
+                    group_stride: GROUP * blocks * words,
+                    init: init.as_ptr(),
+                    out: out.as_mut_ptr(),
+                };
+                // SAFETY: `PackedWeights` holds this panel, `Activations` the records of these rows, `init` and `out` a
+                // panel's columns for the rows of the largest tile.
+                unsafe { (tile.run)(v, &args) };
+            }
+            self.store(row, tile.rows, columns.clone(), &out);
+            row += tile.rows;
+        }
+    }
+
+    /// Copies a tile into C.
+    #[inline(always)]
+    fn store(&self, row: usize, rows: usize, columns: Range<usize>, tile: &[f32; MAX_ROWS * PANEL]) {
+        let c = &self.c;
+        for (r, tile) in tile.chunks_exact(PANEL).take(rows).enumerate() {
+            let to = c.data.wrapping_add((row + r) * c.row_stride + columns.start * c.col_stride);
+            if c.col_stride == 1 && columns.len() == PANEL {
+                // SAFETY: these elements lie inside C, and only this thread touches them.
+                unsafe { core::ptr::copy_nonoverlapping(tile.as_ptr(), to, PANEL) };
+                continue;
+            }
+            for (j, value) in tile[..columns.len()].iter().enumerate() {
+                // SAFETY: as above.
+                unsafe { to.wrapping_add(j * c.col_stride).write(*value) };
+            }
+        }
+    }
+}
