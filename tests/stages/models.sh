@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The program on whole models: the README's first command, the embedded model against its reference answers, and the
-# same bytes on every level, thread count and batch size. (The golden cases of all families run in `native`.)
+# same bytes on every level, thread count and batch size; sentence embeddings of real weights against PyTorch's. (The golden
+# cases of all families run in `native`.)
 # KERNFORM_PROGRAM names a program that is built already.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
@@ -48,6 +49,7 @@ part 'answers of PyTorch, greedy' check 'greedy pronunciations' agrees tests/g2p
 part 'answers of PyTorch, 4 beams' check 'beam pronunciations' agrees tests/g2p/reference_beam4.txt --beam 4
 for class in fused unfused; do
     mapfile -t levels < <(levels_that_run "$class")
+    if [ "$class" = fused ]; then levels_fused=("${levels[@]}"); fi
     [ ${#levels[@]} -gt 0 ] || fail "no level of the $class class runs"
     expected=$(digest --isa "${levels[0]}" --threads 1 --batch 64)
     for level in "${levels[@]}"; do
@@ -55,6 +57,29 @@ for class in fused unfused; do
         part "$class class: $level, other threads and batches" check "$level in two threads, batch 7" same_bytes --isa "$level" --threads 2 --batch 7
     done
     part "$class class: single words" check "${levels[0]}, batch 1" same_bytes --isa "${levels[0]}" --threads 1 --batch 1
+done
+# Sentence embeddings: the cosine to PyTorch's, and the same bytes whatever the batch, the threads and the level.
+part 'MiniLM is there' check 'tools/fetch-models minilm' tools/fetch-models minilm
+minilm=$(tools/fetch-models --path minilm)
+sentences=tests/minilm/sentences.txt
+vectors() { "$program" embed --model "$minilm" --format npy --file "$sentences" "$@"; }
+near_pytorch() {
+    vectors --type "$1" >"$scratch/found.npy" && python3 tests/minilm/make_reference.py compare "$scratch/found.npy" "$2"
+}
+same_vectors() { [ "$(vectors "$@" | sha256sum)" = "$expected" ]; }
+
+part 'MiniLM in f32 against PyTorch' check 'cosine at least 0.999999' near_pytorch f32 0.999999
+part 'MiniLM in int8 against PyTorch' check 'cosine at least 0.995' near_pytorch int8 0.995
+# As many as the scalar level runs in a few seconds.
+sentences=$scratch/sentences
+head -64 tests/minilm/sentences.txt >"$sentences"
+for kind in f32 int8; do
+    expected=$(vectors --type $kind --threads 1 --batch-tokens 1 | sha256sum)
+    part "MiniLM in $kind: one at a time and many" check "$kind, batches of 4096 tokens" same_vectors --type $kind --threads 1 --batch-tokens 4096
+    part "MiniLM in $kind: two threads" check "$kind on two threads" same_vectors --type $kind --threads 2
+    for level in "${levels_fused[@]}"; do
+        part "MiniLM in $kind: $level" check "$kind on $level" same_vectors --type $kind --isa "$level"
+    done
 done
 part 'level by environment' check 'KERNFORM_ISA is obeyed' \
     bash -c 'KERNFORM_ISA=scalar-unfused "$0" isa | grep -q "^-> scalar-unfused"' "$program"

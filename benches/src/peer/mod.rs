@@ -1,8 +1,10 @@
 //! How peers that are no crates are reached: libraries that are loaded, and a Python process that answers.
 
+#[cfg(feature = "peers")]
 mod library;
 mod python;
 
+#[cfg(feature = "peers")]
 pub(crate) use library::load;
 pub(crate) use python::Python;
 

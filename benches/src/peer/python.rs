@@ -12,11 +12,18 @@ pub(crate) struct Python {
 
 impl Python {
     /// Starts `script` in the peers' virtual environment and waits until it says that it is ready.
+    #[cfg(feature = "peers")]
     pub(crate) fn start(script: &str) -> Result<Self, String> {
+        Self::start_with(script, &[])
+    }
+
+    /// [`Python::start`] with arguments.
+    pub(crate) fn start_with(script: &str, arguments: &[String]) -> Result<Self, String> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/");
         let python = super::environment().join("bin/python");
         let mut process = Command::new(&python)
             .arg(format!("{folder}{script}"))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -6,6 +6,7 @@ mod gemm_int8;
 mod gemm_int8_peers;
 #[cfg(feature = "peers")]
 mod gemm_peers;
+mod minilm;
 mod rows;
 #[cfg(feature = "peers")]
 mod rows_peers;
@@ -28,4 +29,5 @@ pub(crate) const ALL: &[Suite] = &[
     Suite { name: "gemm", run: gemm::run },
     Suite { name: "gemm_int8", run: gemm_int8::run },
     Suite { name: "rows", run: rows::run },
+    Suite { name: "minilm", run: minilm::run },
 ];

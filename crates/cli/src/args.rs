@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 use kernform_simd::Level;
 
-use crate::{generate, inspect, isa, pronounce, run, selftest, translate};
+use crate::{encode, generate, inspect, isa, pronounce, run, selftest, translate};
 
 /// Transformers on the CPU, with the same bits as result on every machine.
 #[derive(Debug, Parser)]
@@ -30,6 +30,18 @@ pub(crate) enum Command {
     Run(run::RunArgs),
     /// Greedy or beam search with a model folder, with the token ids that transformers gives
     Generate(generate::GenerateArgs),
+    /// Turn texts into vectors with an encoder
+    Embed(encode::EmbedArgs),
+    /// Find the lines of a file that are most like a query
+    Similar(encode::SimilarArgs),
+    /// Label texts, or pairs of texts
+    Classify(encode::ClassifyArgs),
+    /// Find entities in texts
+    Tag(encode::TagArgs),
+    /// Find the answer to a question in a text
+    Answer(encode::AnswerArgs),
+    /// Find the tokens that stand behind a mask
+    Fill(encode::FillArgs),
     /// Show the tensors, types, shapes, parameters and memory of a model
     Inspect(inspect::InspectArgs),
     /// Check every kernel on every level of this CPU against its reference, and measure it
@@ -52,6 +64,7 @@ Exit codes:
 Examples:
   kernform pronounce attention transformer
   kernform --isa scalar pronounce attention
+  kernform embed --model models/all-MiniLM-L6-v2 'A sentence.'
   kernform selftest --quick";
 
 /// The arguments with `--attention FILE.svg` written as `--attention=FILE.svg`, and `--early-stopping` the same.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod encode;
 mod errors;
 mod generate;
 mod inspect;
@@ -40,6 +41,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Pronounce(args) => pronounce::run(args, level),
         Command::Run(args) => run::run(&args, level),
         Command::Generate(args) => generate::run(&args, level),
+        Command::Embed(args) => encode::embed(args, level),
+        Command::Similar(args) => encode::similar(args, level),
+        Command::Classify(args) => encode::classify(args, level),
+        Command::Tag(args) => encode::tag(args, level),
+        Command::Answer(args) => encode::answer(args, level),
+        Command::Fill(args) => encode::fill(args, level),
         Command::Inspect(args) => inspect::run(&args, level),
         Command::Translate(args) => translate::run(args, level),
         Command::Selftest(args) => selftest::run(&args, level),

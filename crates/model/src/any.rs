@@ -9,6 +9,7 @@ use crate::config::Family;
 use crate::encoder::EncoderModel;
 use crate::encoder_decoder::EncoderDecoder;
 use crate::error::ModelError;
+use crate::linear::WeightType;
 
 /// A model of the family that its configuration names.
 pub enum Model {
@@ -24,10 +25,18 @@ impl Model {
     /// # Errors
     /// A family that is not known, or what [`EncoderDecoder::load`] and [`EncoderModel::load`] say.
     pub fn load(source: &impl ModelSource, config: &Json, isa: Isa) -> Result<Self, ModelError> {
+        Self::load_as(source, config, isa, WeightType::F32)
+    }
+
+    /// The same, with the weights of the products in memory as `kind`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_as(source: &impl ModelSource, config: &Json, isa: Isa, kind: WeightType) -> Result<Self, ModelError> {
         let name = config.required_str("model_type")?;
         match Family::from_name(name) {
-            Some(family) if family.is_encoder() => Ok(Self::Encoder(EncoderModel::load(source, config, isa)?)),
-            Some(_) => Ok(Self::EncoderDecoder(EncoderDecoder::load(source, config, isa)?)),
+            Some(family) if family.is_encoder() => Ok(Self::Encoder(EncoderModel::load_as(source, config, isa, kind)?)),
+            Some(_) => Ok(Self::EncoderDecoder(EncoderDecoder::load_as(source, config, isa, kind)?)),
             None => Err(ModelError::UnknownFamily { name: name.to_string(), known: &Family::ALL }),
         }
     }

@@ -11,7 +11,7 @@ use crate::config::EncoderDecoderConfig;
 use crate::embedding::Embedding;
 use crate::error::ModelError;
 use crate::layers::{Activations, Context, DecoderLayer};
-use crate::linear::{Extra, Linear};
+use crate::linear::{Extra, Linear, WeightType};
 use crate::norm::LayerNorm;
 use crate::seq2seq::Loader;
 use crate::stack::{EncoderStack, finish};
@@ -47,8 +47,16 @@ impl EncoderDecoder {
     /// # Errors
     /// [`ModelError`] that names the key or tensor which is missing, of the wrong shape, or beyond bounds.
     pub fn load(source: &impl ModelSource, config: &Json, isa: Isa) -> Result<Self, ModelError> {
+        Self::load_as(source, config, isa, WeightType::F32)
+    }
+
+    /// The same, with the weights of the products in memory as `kind`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_as(source: &impl ModelSource, config: &Json, isa: Isa, kind: WeightType) -> Result<Self, ModelError> {
         let config = EncoderDecoderConfig::from_json(config)?;
-        let loader = Loader { weights: Weights::new(source), config: &config };
+        let loader = Loader { weights: Weights::new(source, kind), config: &config };
         let (encoder, decoder) = (loader.encoder()?, loader.decoder()?);
         Ok(Self { config, isa, encoder, decoder })
     }

@@ -62,7 +62,7 @@ pub use config::{EncoderDecoderConfig, Family, NormPlacement, PositionKind, Stac
 #[cfg(feature = "alloc")]
 pub use encoder::{
     EncoderConfig, EncoderInputs, EncoderLimits, EncoderModel, EncoderOutputs, EncoderPlan, EncoderSession,
-    NamedOutput, PackedInputs, Task,
+    NamedOutput, PackedInputs, Task, normalise,
 };
 #[cfg(feature = "alloc")]
 pub use encoder_decoder::EncoderDecoder;
@@ -74,6 +74,8 @@ pub use forward::{ForwardInputs, ForwardOutputs};
 pub use generate::generate;
 #[cfg(feature = "alloc")]
 pub use kernform_formats::Pooling;
+#[cfg(feature = "alloc")]
+pub use linear::WeightType;
 #[cfg(feature = "alloc")]
 pub use marian_student::{
     MarianStudent, StudentConfig, StudentInput, StudentPlan, StudentRow, StudentSession, StudentWeights, Translated,

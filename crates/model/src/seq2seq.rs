@@ -160,6 +160,6 @@ impl Loader<'_> {
         };
         let bias =
             if self.config.logits_bias { self.weights.optional("final_logits_bias", &[1, outputs])? } else { None };
-        Linear::new(&weights, width, outputs, bias)
+        self.weights.pack(&weights, width, outputs, bias)
     }
 }

@@ -8,17 +8,30 @@ use kernform_formats::{Json, ModelSource, TensorView};
 
 use crate::embedding::Embedding;
 use crate::error::ModelError;
-use crate::linear::Linear;
+use crate::linear::{Linear, WeightType};
 use crate::norm::{LayerNorm, NormConfig};
 
 /// The tensors of a model file.
 pub(crate) struct Weights<'s> {
     source: &'s dyn ModelSource,
+    kind: WeightType,
 }
 
 impl<'s> Weights<'s> {
-    pub(crate) fn new(source: &'s dyn ModelSource) -> Self {
-        Self { source }
+    /// Weights whose products are to be kept as `kind`.
+    pub(crate) fn new(source: &'s dyn ModelSource, kind: WeightType) -> Self {
+        Self { source, kind }
+    }
+
+    /// Packs weights `[outputs, inputs]`.
+    pub(crate) fn pack(
+        &self,
+        weights: &[f32],
+        inputs: usize,
+        outputs: usize,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Linear, ModelError> {
+        Linear::new(weights, inputs, outputs, bias, self.kind)
     }
 
     /// A tensor of `shape`, widened to `f32`.
@@ -66,7 +79,7 @@ impl<'s> Weights<'s> {
             None => format!("{name}.bias"),
         };
         let bias = self.optional(&bias, &[outputs])?;
-        Linear::new(own.as_deref().unwrap_or(&embedding.table), inputs, outputs, bias)
+        self.pack(own.as_deref().unwrap_or(&embedding.table), inputs, outputs, bias)
     }
 
     fn of_shape(tensor: &TensorView<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
@@ -100,7 +113,7 @@ impl<'s> Weights<'s> {
             any_bias |= bias.is_some();
             biases.extend(bias.unwrap_or_else(|| alloc::vec![0.0; outputs]));
         }
-        Linear::new(&weights, inputs, names.len() * outputs, any_bias.then_some(biases))
+        self.pack(&weights, inputs, names.len() * outputs, any_bias.then_some(biases))
     }
 
     /// A layer norm; TensorFlow's names of its parameters serve, too.

@@ -7,7 +7,10 @@ use core::cell::Cell;
 use std::alloc::System;
 
 use common::Case;
-use kernform_model::{EncoderDecoder, Limits, Plan, Row, Session, Source};
+use kernform_model::{
+    EncoderDecoder, EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, Limits, PackedInputs, Plan, Pooling, Row,
+    Session, Source, WeightType,
+};
 use kernform_simd::Isa;
 use kernform_tensor::Serial;
 
@@ -72,5 +75,36 @@ fn encoding_and_decoding_allocate_nothing() {
         }
         assert_eq!(COUNT.get() - before, 0, "{name} allocates");
         assert!(logits.iter().all(|logit| logit.is_finite()));
+    }
+}
+
+#[test]
+fn encoders_allocate_nothing() {
+    for name in ["bert", "bert_classifier", "bert_mlm", "distilbert", "roberta", "albert", "modernbert", "esm"] {
+        for kind in WeightType::ALL {
+            let case = Case::open(name);
+            let model = EncoderModel::load_as(&case.folder, case.folder.config(), Isa::best(), kind).expect("it loads");
+            let limits = EncoderLimits { sequences: 3, tokens: 30 };
+            let plan = EncoderPlan::new(&model, limits, &Serial).expect("the limits are sound");
+            let mut buffer = vec![0.0; plan.scratch_len()];
+            let mut session = EncoderSession::new(&model, &plan, &mut buffer).expect("the buffer is long enough");
+            let ids = [7, 5, 90, 11, 23, 8, 2, 31, 2];
+            let types = [0, 1, 0, 1, 1, 0, 0, 0, 1];
+            let types = (model.config().token_types > 1).then_some(&types[..]);
+            let inputs = PackedInputs { input_ids: &ids, token_type_ids: types, lengths: &[4, 5] };
+            let mut pooled = vec![0.0; 2 * model.config().width];
+            let mut out = vec![0.0; 9 * model.config().vocab_size];
+
+            let before = COUNT.get();
+            for _ in 0..2 {
+                session.run(&Serial, &inputs).expect("the batch runs");
+                session.pool(Pooling::Mean, true, &mut pooled).expect("it ran");
+                if let Some((rows, outputs)) = session.head_shape() {
+                    session.head(&Serial, &mut out[..rows * outputs]).expect("the model has a head");
+                }
+            }
+            assert_eq!(COUNT.get() - before, 0, "{name} in {} allocates", kind.name());
+            assert!(pooled.iter().all(|x| x.is_finite()));
+        }
     }
 }

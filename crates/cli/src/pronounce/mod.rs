@@ -7,7 +7,7 @@ mod answer;
 pub(crate) mod attention;
 mod feed;
 pub(crate) mod heatmap;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod svg;

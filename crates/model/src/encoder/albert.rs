@@ -104,7 +104,7 @@ fn head(
                 activation: HeadActivation::Plain(config.activation),
                 norm: Some(weights.norm("predictions.LayerNorm", norm)?),
             };
-            let bias = ["predictions.bias", "predictions.decoder.bias"].map(String::from);
+            let bias = ["predictions.decoder.bias", "predictions.bias"].map(String::from);
             let output = weights.vocabulary(json, embedding, "predictions.decoder", Some(bias))?;
             Some(Head { input: HeadInput::Every, transform: Some(transform), output: Some(output) })
         }

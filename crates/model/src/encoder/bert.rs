@@ -121,7 +121,7 @@ fn head(
                 activation: HeadActivation::Plain(config.activation),
                 norm: Some(weights.norm(&format!("{prefix}.transform.LayerNorm"), config.norm())?),
             };
-            let bias = [format!("{prefix}.bias"), format!("{prefix}.decoder.bias")];
+            let bias = [format!("{prefix}.decoder.bias"), format!("{prefix}.bias")];
             let output = weights.vocabulary(json, embedding, &format!("{prefix}.decoder"), Some(bias))?;
             Head { input: HeadInput::Every, transform: Some(transform), output: Some(output) }
         }

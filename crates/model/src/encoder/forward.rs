@@ -27,6 +27,14 @@ pub struct EncoderInputs<'i> {
     pub token_type_ids: Option<&'i [u32]>,
 }
 
+impl<'i> EncoderInputs<'i> {
+    /// One sequence, without padding, of token type 0.
+    #[must_use]
+    pub const fn sequence(input_ids: &'i [u32]) -> Self {
+        Self { batch: 1, input_ids, attention_mask: None, token_type_ids: None }
+    }
+}
+
 /// What [`EncoderModel::forward`] returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderOutputs {

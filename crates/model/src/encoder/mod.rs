@@ -13,6 +13,8 @@ mod packed;
 mod pooling;
 mod roberta;
 
+pub use pooling::normalise;
+
 use crate::norm::NormConfig;
 
 pub use config::{EncoderConfig, Task};

@@ -15,7 +15,7 @@ use crate::config::Family;
 use crate::embedding::{Embedding, Numbering};
 use crate::error::ModelError;
 use crate::layers::{Activations, Context, Widths};
-use crate::linear::{Extra, Linear};
+use crate::linear::{Extra, Linear, WeightType};
 use crate::stack::EncoderStack;
 use crate::weights::Weights;
 
@@ -45,9 +45,17 @@ impl EncoderModel {
     /// # Errors
     /// [`ModelError`] that names the key or tensor which is missing, of the wrong shape, or beyond bounds.
     pub fn load(source: &impl ModelSource, config: &Json, isa: Isa) -> Result<Self, ModelError> {
+        Self::load_as(source, config, isa, WeightType::F32)
+    }
+
+    /// The same, with the weights of the products in memory as `kind`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_as(source: &impl ModelSource, config: &Json, isa: Isa, kind: WeightType) -> Result<Self, ModelError> {
         let name = config.required_str("model_type")?;
         let unknown = || ModelError::UnknownFamily { name: name.to_string(), known: &Family::ENCODERS };
-        let weights = Weights::new(source);
+        let weights = Weights::new(source, kind);
         let parts = match Family::from_name(name).ok_or_else(unknown)? {
             Family::Bert => bert::load(&weights, config)?,
             Family::DistilBert => distilbert::load(&weights, config)?,

@@ -42,8 +42,11 @@ pub(crate) fn pool(pooling: Pooling, isa: Isa, states: &[f32], out: &mut [f32]) 
     Ok(())
 }
 
-/// Divides a vector by its length; one shorter than `1e-12` is divided by that.
-pub(crate) fn normalise(isa: Isa, x: &mut [f32]) -> Result<(), ModelError> {
+/// Divides a vector by its length, the root of the sum of its squares; one shorter than `1e-12` is divided by that.
+///
+/// # Errors
+/// None.
+pub fn normalise(isa: Isa, x: &mut [f32]) -> Result<(), ModelError> {
     let length = libm::sqrtf(kernform_math::dot(isa, x, x)?).max(1e-12);
     x.iter_mut().for_each(|x| *x /= length);
     Ok(())

@@ -70,7 +70,7 @@ pub(super) fn head(
                 activation: HeadActivation::Plain(Activation::GeluErf),
                 norm: Some(weights.norm("lm_head.layer_norm", config.norm())?),
             };
-            let bias = ["lm_head.bias", "lm_head.decoder.bias"].map(String::from);
+            let bias = ["lm_head.decoder.bias", "lm_head.bias"].map(String::from);
             let output = weights.vocabulary(json, embedding, "lm_head.decoder", Some(bias))?;
             Some(Head { input: HeadInput::Every, transform: Some(transform), output: Some(output) })
         }

@@ -16,7 +16,7 @@ use crate::config::NormPlacement;
 use crate::error::ModelError;
 use crate::feed_forward::FeedForward;
 use crate::layers::{EncoderLayer, Residual};
-use crate::linear::Linear;
+use crate::linear::{Linear, WeightType};
 use crate::norm::LayerNorm;
 use crate::stack::EncoderStack;
 
@@ -179,7 +179,7 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
             for (matrix, _) in &matrices {
                 weights.extend(matrix.transposed(inputs, outputs)?);
             }
-            return Linear::new(&weights, inputs, parts.len() * outputs, bias);
+            return Linear::new(&weights, inputs, parts.len() * outputs, bias, WeightType::F32);
         }
         let multiplier = self.shared_multiplier(&matrices)?;
         let (mut bytes, mut scales) = (Vec::new(), Vec::new());

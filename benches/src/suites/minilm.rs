@@ -1,0 +1,220 @@
+//! all-MiniLM-L6-v2 as a whole, beside the engines of `benches/peers/minilm.py`. One thread; two threads of ours beside one.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kernform_formats::ModelFolder;
+use kernform_model::{EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, PackedInputs, WeightType};
+use kernform_simd::Isa;
+use kernform_tensor::Serial;
+
+use crate::Settings;
+use crate::alternate::{Contestant, alternate};
+use crate::peer::{self, Python};
+use crate::report::{Ratio, Row, Table};
+
+/// Batches by tokens, all of full length.
+const FULL: [(usize, usize); 4] = [(1, 16), (1, 128), (8, 128), (1, 512)];
+/// Sizes of the batches into which engines that pad cut the mixed one, sorted by length; the best of each counts.
+const PADDED: [usize; 2] = [8, 32];
+const FLOAT: [&str; 4] = ["openvino", "onnxruntime", "pytorch", "ctranslate2"];
+const INT8: [&str; 1] = ["ctranslate2-int8"];
+
+/// Sequences one after the other.
+struct Batch {
+    ids: Vec<u32>,
+    lengths: Vec<usize>,
+}
+
+impl Batch {
+    /// The ids that `minilm.py` makes.
+    fn full(batch: usize, tokens: usize) -> Self {
+        let ids = (0..batch * tokens).map(|i| (i * 7919 % 20000 + 1000) as u32).collect();
+        Self { ids, lengths: vec![tokens; batch] }
+    }
+
+    /// 200 sentences with the lengths of English prose: 5 to 90 tokens, 25 on average.
+    fn mixed() -> Self {
+        let mut seed = 1_u64;
+        let mut number = move |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let lengths: Vec<usize> =
+            (0..200).map(|i| 5 + (if i % 8 == 0 { number(86) } else { number(21) + number(16) }) as usize).collect();
+        let ids = (0..lengths.iter().sum()).map(|_| (number(20000) + 1000) as u32).collect();
+        Self { ids, lengths }
+    }
+
+    fn sequences(&self) -> Vec<&[u32]> {
+        let mut rest = self.ids.as_slice();
+        let cut = |len: &usize| {
+            let (first, others) = rest.split_at(*len);
+            rest = others;
+            first
+        };
+        self.lengths.iter().map(cut).collect()
+    }
+}
+
+/// A model with a place to work.
+struct Ours<'m> {
+    session: EncoderSession<'m>,
+}
+
+impl<'m> Ours<'m> {
+    fn new(model: &'m EncoderModel, tokens: usize, buffer: &'m mut Vec<f32>) -> Result<Self, String> {
+        let text = |error: kernform_model::ModelError| error.to_string();
+        let limits = EncoderLimits { sequences: 256, tokens };
+        let plan = EncoderPlan::new(model, limits, &Serial).map_err(text)?;
+        buffer.resize(plan.scratch_len(), 0.0);
+        Ok(Self { session: EncoderSession::new(model, &plan, buffer).map_err(text)? })
+    }
+
+    fn run(&mut self, batch: &Batch) {
+        let inputs = PackedInputs { input_ids: &batch.ids, token_type_ids: None, lengths: &batch.lengths };
+        self.session.run(&Serial, &inputs).expect("the batch fits");
+    }
+}
+
+pub(crate) fn run(settings: &Settings) -> Vec<Table> {
+    match tables(settings) {
+        Ok(tables) => tables,
+        Err(why) => {
+            peer::missing("minilm", why);
+            Vec::new()
+        }
+    }
+}
+
+fn tables(settings: &Settings) -> Result<Vec<Table>, String> {
+    let cache = cache();
+    let folder = cache.join("models/minilm");
+    let open = || ModelFolder::open(&folder).map_err(|error| format!("{error}; tools/fetch-models minilm gets it"));
+    let folder_of_peers = cache.join("minilm");
+    let mixed = Batch::mixed();
+    write_mixed(&folder_of_peers, &mixed)?;
+    let model = |kind| {
+        let folder = open()?;
+        EncoderModel::load_as(&folder, folder.config(), Isa::best(), kind).map_err(|error| error.to_string())
+    };
+    let models = [WeightType::F32, WeightType::Int8].map(model);
+    let [f32_model, int8_model] = models;
+    let (f32_model, int8_model) = (f32_model?, int8_model?);
+    let arguments = [folder.display().to_string(), folder_of_peers.display().to_string()];
+    let python = Python::start_with("minilm.py", &arguments).map(RefCell::new);
+    if let Err(error) = &python {
+        peer::missing("the engines of minilm.py", error);
+    }
+    let python = python.ok();
+
+    let mut tables = Vec::new();
+    for (title, ours, model, peers) in [
+        ("MiniLM in f32", "kernform", &f32_model, &FLOAT[..]),
+        ("MiniLM in int8", "kernform int8", &int8_model, &INT8[..]),
+    ] {
+        let mut rows = Vec::new();
+        for (batch, tokens) in FULL {
+            let case = format!("{batch} x {tokens}");
+            if case.contains(&settings.case) {
+                let request = format!("{batch} {tokens}");
+                let batch = Batch::full(batch, tokens);
+                rows.push(row(settings, case, ours, model, &batch, peers, &[request], python.as_ref())?);
+            }
+        }
+        let case = String::from("200 mixed");
+        if case.contains(&settings.case) {
+            let requests = PADDED.map(|size| format!("mixed {size}"));
+            rows.push(row(settings, case, ours, model, &mixed, peers, &requests, python.as_ref())?);
+        }
+        let peers = peers.iter().map(|name| (*name).to_owned()).collect();
+        let ratios = vec![Ratio { title: "best peer / ours", ours: ours.to_owned(), peers }];
+        let table = Table { title: title.to_owned(), unit: "Gop/s", ratios, limit: None, rows };
+        table.print();
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+fn row(
+    settings: &Settings,
+    case: String,
+    name: &str,
+    model: &EncoderModel,
+    batch: &Batch,
+    peers: &[&str],
+    requests: &[String],
+    python: Option<&RefCell<Python>>,
+) -> Result<Row, String> {
+    let mut buffer = Vec::new();
+    // As `kernform embed` cuts its input: so many tokens at a time.
+    let parts = parts(batch, 512);
+    let most = parts.iter().map(|part| part.ids.len()).max().unwrap_or(1);
+    let mut ours = Ours::new(model, most, &mut buffer)?;
+    let mut contestants = vec![Contestant::new(name, move || parts.iter().for_each(|part| ours.run(part)))];
+    for peer in peers {
+        let Some(python) = python else { continue };
+        let mut best: Option<(f64, String)> = None;
+        for request in requests {
+            let request = format!("{peer} {request}");
+            let once = python.borrow_mut().time(&request, 1).and_then(|_| python.borrow_mut().time(&request, 1));
+            match once {
+                Ok(seconds) if best.as_ref().is_none_or(|(least, _)| seconds < *least) => {
+                    best = Some((seconds, request))
+                }
+                Ok(_) => {}
+                Err(why) => peer::missing(peer, why),
+            }
+        }
+        if let Some((_, request)) = best {
+            let time = move |repeats| python.borrow_mut().time(&request, repeats).unwrap_or(f64::INFINITY);
+            contestants.push(Contestant::timing(*peer, time));
+        }
+    }
+    let timings = alternate(&mut contestants, settings.rounds.min(15));
+    Ok(Row { case, work: operations(model, batch), timings })
+}
+
+/// Sequences in parts of at most so many tokens.
+fn parts(batch: &Batch, most: usize) -> Vec<Batch> {
+    let mut parts: Vec<Batch> = Vec::new();
+    for sequence in batch.sequences() {
+        match parts.last_mut() {
+            Some(part) if part.ids.len() + sequence.len() <= most => {
+                part.ids.extend_from_slice(sequence);
+                part.lengths.push(sequence.len());
+            }
+            _ => parts.push(Batch { ids: sequence.to_vec(), lengths: vec![sequence.len()] }),
+        }
+    }
+    parts
+}
+
+/// Multiplications and additions of the products and the attention, without padding.
+fn operations(model: &EncoderModel, batch: &Batch) -> f64 {
+    let config = model.config();
+    let (width, inner) = (config.width as f64, config.feed_forward as f64);
+    let of_sequence = |len: &usize| {
+        let len = *len as f64;
+        len * (4.0 * width * width + 2.0 * width * inner) + 2.0 * len * len * width
+    };
+    2.0 * config.layers as f64 * batch.lengths.iter().map(of_sequence).sum::<f64>()
+}
+
+fn write_mixed(folder: &Path, mixed: &Batch) -> Result<(), String> {
+    let text = serde_json::to_string(&mixed.sequences()).map_err(|error| error.to_string())?;
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(folder.join("mixed.json"), text))
+        .map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+/// Where `tools/fetch-models` puts models.
+fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let own = || {
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        cache.unwrap_or_default().join("kernform")
+    };
+    variable("KERNFORM_CACHE").unwrap_or_else(own)
+}
