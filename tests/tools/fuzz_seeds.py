@@ -47,3 +47,44 @@ numbers = random.Random(1)
 for target in ("attention", "gemm", "rows"):
     for size in (64, 400, 1500):
         put(target, str(size), numbers.randbytes(size))
+
+
+def marian(tensors):
+    """A Marian model of (name, type, shape, data)."""
+    out = struct.pack("<QQ", 1, len(tensors))
+    out += b"".join(struct.pack("<4Q", len(n) + 1, t, len(s), len(d)) for n, t, s, d in tensors)
+    out += b"".join(n.encode() + b"\0" for n, *_ in tensors)
+    out += b"".join(struct.pack(f"<{len(s)}i", *s) for _, _, s, _ in tensors)
+    return out + struct.pack("<Q", 3) + b"\0" * 3 + b"".join(d for *_, d in tensors)
+
+
+settings = b"type: transformer\ndim-vocabs:\n  - 7\n\0"
+put("marian", "model", marian([
+    ("W", 0x4101, [2, 2], b"\1\2\3\4" + struct.pack("<f", 3.5)),
+    ("b", 0x0404, [1, 1], struct.pack("<f", 1.0)),
+    ("special:model.yml", 0x0101, [len(settings)], settings),
+]))
+
+
+def shortlist(frequent, offsets, lists):
+    checked = struct.pack(f"<4Q{len(offsets)}Q{len(lists)}I", frequent, 2, len(offsets), len(lists), *offsets, *lists)
+    total = 0
+    for (word,) in struct.iter_unpack("<Q", checked[: len(checked) // 8 * 8]):
+        total ^= (word + 0x9E3779B9 + (total << 6) + (total >> 2)) % 2**64
+    return struct.pack("<2Q", 0xF11A48D5013417F5, total) + checked
+
+
+put("marian", "shortlist", shortlist(2, [0, 0, 3, 5], [4, 9, 11, 9, 12]))
+
+
+def field(number, value):
+    """A field of a Protocol Buffers message: bytes, a float or a small number."""
+    if isinstance(value, bytes):
+        return bytes([number << 3 | 2, len(value)]) + value
+    return bytes([number << 3 | 5]) + struct.pack("<f", value) if isinstance(value, float) else bytes([number << 3, value])
+
+
+pieces = [("</s>", 0.0, 3), ("<unk>", 0.0, 2), ("\u2581a", -1.0, 1), ("b", -2.0, 1), ("ab", -1.5, 1)]
+put("marian", "vocabulary", b"".join(
+    field(1, field(1, text.encode()) + field(2, score) + field(3, kind)) for text, score, kind in pieces
+) + field(2, field(3, 1)))

@@ -50,8 +50,8 @@ impl<'t> Worker<'t> {
             sources: batch,
             source_len: LONGEST,
             target_len,
-            // Sentences have some 30 tokens.
-            encode_tokens: (batch * 32).max(LONGEST),
+            // Half of what a full batch has: enough rows for the products, and the activations stay small.
+            encode_tokens: (batch * 16).max(LONGEST),
         };
         let plan = StudentPlan::new(&translator.model, limits, &Serial)?;
         let search = GenerationConfig {
