@@ -39,7 +39,6 @@ pub(crate) enum Source<'a, W> {
 /// A product whose shapes were checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, W> {
-    pub(crate) n: usize,
     pub(crate) k: usize,
     pub(crate) a: MatrixRef<'a, f32>,
     pub(crate) pack_a: bool,
