@@ -11,7 +11,7 @@ use kernform_simd::{Kernel, Simd};
 use kernform_tensor::{MatrixRef, cast_slice_mut};
 
 use crate::kernels::Sweep;
-use crate::pack::{pack_panel, pack_rows};
+use crate::pack::{pack_columns, pack_rows};
 use crate::packed::PANEL;
 use crate::tiles::{MAX_COLS, MAX_ROWS, MAX_TILE, Tiling, sweep_fn};
 use crate::weight::Weight;
@@ -39,7 +39,6 @@ pub(crate) enum Source<'a, W> {
 /// A product whose shapes were checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, W> {
-    pub(crate) n: usize,
     pub(crate) k: usize,
     pub(crate) a: MatrixRef<'a, f32>,
     pub(crate) pack_a: bool,
@@ -102,7 +101,7 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         let b_scratch: &mut [W] = cast_slice_mut(b_scratch).unwrap_or_default();
         let tiling = Tiling::of::<S>();
         let strips = tiling.strips(rows.len());
-        let way = Way::new(&p.b, rows.len(), strips);
+        let way = Way::new(&p.b, strips);
         let k_block = even_block(p.k, way.most_steps(&p.b, rows.len(), strips, p.k, p.pack_a));
         let col_block = if way == Way::Packed { cols.len() } else { NC };
         let row_block = match strips {
@@ -164,11 +163,17 @@ enum Way {
     Copied,
 }
 
+/// Whether all of B stays in the second-level cache, in rows that do not fall into the same sets.
+fn fits_cache<W>(b: &MatrixRef<'_, W>) -> bool {
+    const BYTES: usize = 640 << 10;
+    b.row_stride() < 1024 && b.rows() * b.row_stride() * size_of::<W>() <= BYTES
+}
+
 impl Way {
-    fn new<W>(b: &Source<'_, W>, _rows: usize, strips: usize) -> Way {
+    fn new<W>(b: &Source<'_, W>, strips: usize) -> Way {
         match b {
             Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && strips <= 2 => Way::InPlace,
+            Source::Strided(b) if b.col_stride() == 1 && (strips <= 2 || fits_cache(b)) => Way::InPlace,
             Source::Strided(_) => Way::Copied,
         }
     }
@@ -285,10 +290,7 @@ impl<W: Weight> Block<'_, W> {
                 let first = if self.way == Way::InPlace { 0 } else { (col - self.col) / PANEL };
                 let scratch = &mut scratch[first * panel_len..];
                 if (self.pack || self.way == Way::InPlace) && panel_len > 0 {
-                    for (i, into) in scratch.chunks_exact_mut(panel_len).take(width.div_ceil(PANEL)).enumerate() {
-                        let col = col + i * PANEL;
-                        pack_panel(s, b, self.k_from, col, PANEL.min(p.n - col), into);
-                    }
+                    pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
                 }
                 Right { data: scratch.as_ptr(), row_stride: PANEL, panel_stride: panel_len, ahead: Some(0) }
             }

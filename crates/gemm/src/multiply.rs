@@ -179,7 +179,6 @@ pub fn gemm<W: Weight>(
     let found = scratch.len();
     let scratch = scratch.get_mut(..needed).ok_or(GemmError::ScratchTooShort { needed, found })?;
     let product = Product {
-        n,
         k,
         a,
         pack_a,

@@ -28,6 +28,51 @@ impl<W: Weight> Kernel for PackMatrix<'_, W> {
     }
 }
 
+/// Packs `width` columns from `col` on, and as many rows from `row` on as a panel of `panel_len` elements has room for.
+#[inline(always)]
+pub(crate) fn pack_columns<S: Simd, W: Weight>(
+    s: S,
+    b: MatrixRef<'_, W>,
+    row: usize,
+    (col, width): (usize, usize),
+    panel_len: usize,
+    into: &mut [W],
+) {
+    let whole = if b.col_stride() == 1 { width / PANEL } else { 0 };
+    if whole > 0 {
+        // Row by row: rows that are far apart are read in runs as long as can be, and fetched before they are needed.
+        let data = b.as_slice();
+        for i in 0..panel_len / PANEL {
+            let start = (row + i) * b.row_stride() + col;
+            fetch_row(data.as_ptr().wrapping_add(start + ROWS_AHEAD * b.row_stride()), whole);
+            for (panel, from) in data[start..start + whole * PANEL].chunks_exact(PANEL).enumerate() {
+                into[panel * panel_len + i * PANEL..][..PANEL].copy_from_slice(from);
+            }
+        }
+    }
+    for panel in whole..width.div_ceil(PANEL) {
+        let col = col + panel * PANEL;
+        let into = &mut into[panel * panel_len..][..panel_len];
+        pack_panel(s, b, row, col, PANEL.min(b.cols() - col), into);
+    }
+}
+
+/// Rows from the one that is packed to the one that is fetched.
+const ROWS_AHEAD: usize = 8;
+
+/// Fetches `panels` times [`PANEL`] elements.
+#[inline(always)]
+fn fetch_row<W>(row: *const W, panels: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for panel in 0..panels {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch touches no memory, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(panel * PANEL).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, panels);
+}
+
 /// Packs `cols` (1 to [`PANEL`]) columns from `col` on and the rows from `row` on, as many as `into` has room for.
 #[inline(always)]
 pub(crate) fn pack_panel<S: Simd, W: Weight>(
