@@ -1,6 +1,6 @@
 //! `kernform embed`.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;

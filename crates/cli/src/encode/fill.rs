@@ -1,6 +1,6 @@
 //! `kernform fill`.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
