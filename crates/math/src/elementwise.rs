@@ -20,18 +20,29 @@ impl<F: Function> Kernel for Map<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Map(f, x, out) = self;
-        if F::IS_SHORT {
-            return vector::map(s, x, out, |x| f.apply(s, x));
+        if F::IS_SHORT || S::LANES == 1 {
+            vector::map(s, x, out, |x| f.apply(s, x));
+        } else if S::REGISTERS < MANY_REGISTERS {
+            map_by(s, Pair(Pair(s)), f, x, out);
+        } else {
+            map_by(s, Pair(s), f, x, out);
         }
-        // Pairs give the core two chains of operations at once.
-        let pair = Pair(s);
-        let (mut xs, mut outs) = (x.chunks_exact(2 * S::LANES), out.chunks_exact_mut(2 * S::LANES));
-        for (x, out) in (&mut xs).zip(&mut outs) {
-            pair.store(f.apply(pair, pair.load(x)), out);
-        }
-        for (x, out) in xs.remainder().chunks(S::LANES).zip(outs.into_remainder().chunks_mut(S::LANES)) {
-            s.store_partial(f.apply(s, s.load_or(x, 0.0)), out);
-        }
+    }
+}
+
+/// Pairs of vectors give the core two chains of operations at once. A level with fewer registers than this keeps fewer
+/// constants in them, and is faster still with two pairs at a time; a scalar level is left alone, for its code's size.
+const MANY_REGISTERS: usize = 32;
+
+/// `f` of each vector of the wider level `w`, then of the rest by the level `s`.
+#[inline(always)]
+fn map_by<S: Simd, W: Simd, F: Function>(s: S, w: W, f: F, x: &[f32], out: &mut [f32]) {
+    let (mut xs, mut outs) = (x.chunks_exact(W::LANES), out.chunks_exact_mut(W::LANES));
+    for (x, out) in (&mut xs).zip(&mut outs) {
+        w.store(f.apply(w, w.load(x)), out);
+    }
+    for (x, out) in xs.remainder().chunks(S::LANES).zip(outs.into_remainder().chunks_mut(S::LANES)) {
+        s.store_partial(f.apply(s, s.load_or(x, 0.0)), out);
     }
 }
 
@@ -43,17 +54,25 @@ impl<F: Function> Kernel for MapInPlace<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let MapInPlace(f, x) = self;
-        if F::IS_SHORT {
-            return vector::map_in_place(s, x, |x| f.apply(s, x));
+        if F::IS_SHORT || S::LANES == 1 {
+            vector::map_in_place(s, x, |x| f.apply(s, x));
+        } else if S::REGISTERS < MANY_REGISTERS {
+            map_in_place_by(s, Pair(Pair(s)), f, x);
+        } else {
+            map_in_place_by(s, Pair(s), f, x);
         }
-        let pair = Pair(s);
-        let mut pairs = x.chunks_exact_mut(2 * S::LANES);
-        for x in &mut pairs {
-            pair.store(f.apply(pair, pair.load(x)), x);
-        }
-        for x in pairs.into_remainder().chunks_mut(S::LANES) {
-            s.store_partial(f.apply(s, s.load_or(x, 0.0)), x);
-        }
+    }
+}
+
+/// As [`map_by`], in place.
+#[inline(always)]
+fn map_in_place_by<S: Simd, W: Simd, F: Function>(s: S, w: W, f: F, x: &mut [f32]) {
+    let mut wide = x.chunks_exact_mut(W::LANES);
+    for x in &mut wide {
+        w.store(f.apply(w, w.load(x)), x);
+    }
+    for x in wide.into_remainder().chunks_mut(S::LANES) {
+        s.store_partial(f.apply(s, s.load_or(x, 0.0)), x);
     }
 }
 
