@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: kernform-bench compare [--only SUITE,…] [--case TEXT] [--rounds N] [--core N] [--json FILE]
 
-  --only    suites to run (default: all): gemm
+  --only    suites to run (default: all): attention, gemm
   --case    only cases whose name contains TEXT
   --rounds  samples of each contestant (default 25)
   --core    the core to be pinned to (default: the last one)

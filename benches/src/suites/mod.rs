@@ -1,5 +1,6 @@
 //! What is measured: one file a kernel.
 
+mod attention;
 mod gemm;
 #[cfg(feature = "peers")]
 mod gemm_peers;
@@ -16,4 +17,5 @@ pub(crate) struct Suite {
 }
 
 /// Every suite.
-pub(crate) const ALL: &[Suite] = &[Suite { name: "gemm", run: gemm::run }];
+pub(crate) const ALL: &[Suite] =
+    &[Suite { name: "attention", run: attention::run }, Suite { name: "gemm", run: gemm::run }];

@@ -1,6 +1,6 @@
 //! How much memory a session needs, worked out before it begins.
 
-use kernform_attention::{Heads, KvCache, attend_cached_scratch_len, attend_scratch_len};
+use kernform_attention::{CacheKind, Heads, KvCache, attend_cached_scratch_len, attend_scratch_len};
 use kernform_tensor::{Parallel, ScratchPlan};
 
 use crate::encoder_decoder::EncoderDecoder;
@@ -79,7 +79,7 @@ impl Plan {
 pub(crate) fn work_len(model: &EncoderDecoder, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
     let config = &model.config;
     let width = config.width;
-    let mut scratch = attend_cached_scratch_len(model.decoder_heads(), parallel)?;
+    let mut scratch = attend_cached_scratch_len(model.decoder_heads(), CacheKind::F32, parallel)?;
     let inner = config.inner_width();
     for (inputs, outputs) in [(width, 3 * width), (width, inner), (inner, width), (width, config.decoder_vocab_size)] {
         scratch = scratch.max(Linear::scratch_len(tokens, inputs, outputs, parallel.threads()));
