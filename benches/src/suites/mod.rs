@@ -1,5 +1,6 @@
 //! What is measured: one file a kernel.
 
+mod attention;
 mod gemm;
 mod gemm_int8;
 #[cfg(feature = "peers")]
@@ -26,6 +27,7 @@ pub(crate) struct Suite {
 
 /// Every suite.
 pub(crate) const ALL: &[Suite] = &[
+    Suite { name: "attention", run: attention::run },
     Suite { name: "gemm", run: gemm::run },
     Suite { name: "gemm_int8", run: gemm_int8::run },
     Suite { name: "rows", run: rows::run },

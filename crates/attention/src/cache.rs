@@ -4,16 +4,18 @@ use core::ops::Range;
 
 use kernform_simd::prefetch;
 
+use crate::pages::Pages;
 use crate::reference::KEY_TILE;
+use crate::stored::{CacheKind, store};
 use crate::{AttentionError, Heads, Operand, Rows};
-
-/// Marks a physical slot that no logical slot has claimed.
-const UNCLAIMED: usize = usize::MAX;
 
 /// The keys and values of `slots` independent sequences, over storage that the caller gives (a `Vec` or a `&mut` slice).
 ///
 /// Self-attention appends one token a step to each sequence; cross-attention appends an encoder's output once, and any
-/// number of query rows read it. Beams are reordered by renaming slots: only a beam that goes on as two is copied.
+/// number of query rows read it. Sequences are lists of pages of [`KEY_TILE`] tokens, which several of them may share: to
+/// reorder beams, or to copy a sequence, is to copy a list, and a page is copied when one of its owners writes to it.
+/// A sequence whose first tokens are forgotten ([`KvCache::forget`]) gives their pages back, so one that keeps to a window
+/// can go on for ever.
 ///
 /// ```
 /// use kernform_attention::{Heads, KvCache, Rows};
@@ -25,7 +27,7 @@ const UNCLAIMED: usize = usize::MAX;
 ///     slots,
 ///     capacity,
 ///     vec![0.0; KvCache::storage_len(heads, slots, capacity)?],
-///     vec![0; KvCache::bookkeeping_len(slots)],
+///     vec![0; KvCache::bookkeeping_len(slots, capacity)],
 /// )?;
 /// cache.append(0, &[1.0; 8], &[2.0; 8])?;
 /// cache.append_rows(1, Rows::new(&[3.0; 16], 8), Rows::new(&[4.0; 16], 8), 0..2)?;
@@ -36,32 +38,48 @@ const UNCLAIMED: usize = usize::MAX;
 #[derive(Clone, Debug)]
 pub struct KvCache<S, B> {
     heads: Heads,
+    kind: CacheKind,
     slots: usize,
     capacity: usize,
-    /// For each physical slot, tile of tokens and head: the keys, `[head_dim][KEY_TILE]`, then the values,
-    /// `[KEY_TILE][head_dim]`. What a step of a short sequence reads stands together.
+    /// For each page and head: the keys, `[head_dim][KEY_TILE]`, then the values, `[KEY_TILE][head_dim]`. What a step of
+    /// a short sequence reads stands together.
     storage: S,
-    /// Three lists of `slots` entries: physical slot of each logical one, length and claimant of each physical one.
+    /// Which pages are whose: see [`Pages`].
     bookkeeping: B,
 }
 
 /// The sizes of [`KvCache`]'s memory; these belong to no particular storage type.
 impl KvCache<(), ()> {
-    /// Elements of storage that a cache needs. Of `heads`, the query heads do not matter.
+    /// Elements of storage that a cache in `f32` needs. Of `heads`, the query heads do not matter.
     ///
     /// # Errors
     /// [`AttentionError::Overflow`] where the size does not fit the address space.
     pub fn storage_len(heads: Heads, slots: usize, capacity: usize) -> Result<usize, AttentionError> {
-        Layout::new(heads, capacity).and_then(|layout| layout.slot.checked_mul(slots)).ok_or(AttentionError::Overflow)
+        Self::storage_len_of(CacheKind::F32, heads, slots, capacity)
+    }
+
+    /// Elements of storage, of four bytes each, that a cache of any kind needs.
+    ///
+    /// # Errors
+    /// [`AttentionError::Overflow`] where the size does not fit the address space.
+    pub fn storage_len_of(
+        kind: CacheKind,
+        heads: Heads,
+        slots: usize,
+        capacity: usize,
+    ) -> Result<usize, AttentionError> {
+        let pages = slots.checked_mul(capacity.div_ceil(KEY_TILE));
+        let len = Layout::new(kind, heads).and_then(|layout| layout.page.checked_mul(pages?));
+        len.ok_or(AttentionError::Overflow)
     }
 
     /// Entries of bookkeeping that a cache needs.
     #[must_use]
-    pub const fn bookkeeping_len(slots: usize) -> usize {
-        slots.saturating_mul(3)
+    pub const fn bookkeeping_len(slots: usize, capacity: usize) -> usize {
+        Pages::<&[usize]>::bookkeeping_len(slots, capacity.div_ceil(KEY_TILE))
     }
 
-    /// An empty cache of `slots` sequences with room for `capacity` tokens each; the memory may hold anything.
+    /// An empty cache in `f32` of `slots` sequences with room for `capacity` tokens each; the memory may hold anything.
     ///
     /// # Errors
     /// [`AttentionError`] where the memory is too short or a size overflows.
@@ -72,70 +90,91 @@ impl KvCache<(), ()> {
         storage: S,
         bookkeeping: B,
     ) -> Result<KvCache<S, B>, AttentionError> {
+        Self::new_of(CacheKind::F32, heads, slots, capacity, storage, bookkeeping)
+    }
+
+    /// As [`KvCache::new`], with elements of any kind.
+    ///
+    /// # Errors
+    /// [`AttentionError`] where the memory is too short or a size overflows.
+    pub fn new_of<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>>(
+        kind: CacheKind,
+        heads: Heads,
+        slots: usize,
+        capacity: usize,
+        storage: S,
+        bookkeeping: B,
+    ) -> Result<KvCache<S, B>, AttentionError> {
         let checks = [
-            (Operand::Storage, Self::storage_len(heads, slots, capacity)?, storage.as_ref().len()),
-            (Operand::Bookkeeping, Self::bookkeeping_len(slots), bookkeeping.as_ref().len()),
+            (Operand::Storage, Self::storage_len_of(kind, heads, slots, capacity)?, storage.as_ref().len()),
+            (Operand::Bookkeeping, Self::bookkeeping_len(slots, capacity), bookkeeping.as_ref().len()),
         ];
         for (operand, needed, len) in checks {
             if len < needed {
                 return Err(AttentionError::TooShort { operand, needed, len });
             }
         }
-        let mut cache = KvCache { heads, slots, capacity, storage, bookkeeping };
+        let mut cache = KvCache { heads, kind, slots, capacity, storage, bookkeeping };
         cache.clear();
         Ok(cache)
     }
 }
 
-/// Where things are in the storage.
+/// Where things are in a page.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layout {
-    head_dim: usize,
-    /// Elements of the keys of one head in one tile; as many hold its values.
-    half: usize,
-    /// Elements of one tile of one slot, all heads.
-    tile: usize,
-    /// Elements of one slot.
-    slot: usize,
+    pub(crate) kind: CacheKind,
+    pub(crate) head_dim: usize,
+    /// Elements of storage for the keys of one head; as many hold its values.
+    pub(crate) half: usize,
+    /// Elements of one page, all heads.
+    pub(crate) page: usize,
 }
 
 impl Layout {
-    fn new(heads: Heads, capacity: usize) -> Option<Layout> {
-        let half = KEY_TILE.checked_mul(heads.head_dim)?;
-        let tile = half.checked_mul(2)?.checked_mul(heads.kv_heads)?;
-        let slot = capacity.div_ceil(KEY_TILE).checked_mul(tile)?;
-        Some(Layout { head_dim: heads.head_dim, half, tile, slot })
-    }
-
-    /// The keys of one head in the tile of token `place`; its values follow.
-    fn keys(&self, slot: usize, head: usize, place: usize) -> Range<usize> {
-        let start = slot * self.slot + place / KEY_TILE * self.tile + head * 2 * self.half;
-        start..start + self.half
+    fn new(kind: CacheKind, heads: Heads) -> Option<Layout> {
+        let half = kind.half_len(heads.head_dim)?;
+        let page = half.checked_mul(2)?.checked_mul(heads.kv_heads)?;
+        Some(Layout { kind, head_dim: heads.head_dim, half, page })
     }
 }
 
 /// One head of one sequence to read.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadView<'a> {
-    /// From the head's first tile on, to the end of the slot.
-    data: &'a [f32],
-    layout: Layout,
+    storage: &'a [f32],
+    /// The pages of the sequence, a ring.
+    pages: &'a [usize],
+    /// Where the head begins in a page.
+    offset: usize,
+    pub(crate) layout: Layout,
 }
 
 impl<'a> HeadView<'a> {
-    pub(crate) const EMPTY: HeadView<'static> =
-        HeadView { data: &[], layout: Layout { head_dim: 0, half: 0, tile: 0, slot: 0 } };
+    pub(crate) const EMPTY: HeadView<'static> = HeadView {
+        storage: &[],
+        pages: &[],
+        offset: 0,
+        layout: Layout { kind: CacheKind::F32, head_dim: 0, half: 0, page: 0 },
+    };
 
-    /// The keys of a tile, element by element.
+    /// The stored keys of a tile.
     #[inline(always)]
     pub(crate) fn keys(&self, tile: usize) -> &'a [f32] {
-        &self.data[tile * self.layout.tile..][..self.layout.half]
+        &self.storage[self.place(tile)..][..self.layout.half]
     }
 
-    /// The values of a tile, key by key.
+    /// The stored values of a tile.
     #[inline(always)]
     pub(crate) fn values(&self, tile: usize) -> &'a [f32] {
-        &self.data[tile * self.layout.tile + self.layout.half..][..self.layout.half]
+        &self.storage[self.place(tile) + self.layout.half..][..self.layout.half]
+    }
+
+    #[inline(always)]
+    fn place(&self, tile: usize) -> usize {
+        // Most sequences never come round, and a division costs as much as a small tile.
+        let index = if tile < self.pages.len() { tile } else { tile % self.pages.len().max(1) };
+        self.pages[index] * self.layout.page + self.offset
     }
 }
 
@@ -145,36 +184,39 @@ pub(crate) struct CacheView<'a> {
     pub(crate) heads: Heads,
     layout: Layout,
     storage: &'a [f32],
-    physical: &'a [usize],
-    lengths: &'a [usize],
+    pages: Pages<&'a [usize]>,
 }
 
 impl<'a> CacheView<'a> {
-    pub(crate) fn slots(&self) -> usize {
-        self.physical.len()
+    pub(crate) fn kind(&self) -> CacheKind {
+        self.layout.kind
     }
 
-    pub(crate) fn len(&self, slot: usize) -> usize {
-        self.lengths[self.physical[slot]]
+    pub(crate) fn slots(&self) -> usize {
+        self.pages.slots
+    }
+
+    /// The places of the tokens that a slot holds.
+    #[inline(always)]
+    pub(crate) fn tokens(&self, slot: usize) -> Range<usize> {
+        self.pages.tokens(slot)
     }
 
     #[inline(always)]
     pub(crate) fn head(&self, slot: usize, head: usize) -> HeadView<'a> {
         let layout = self.layout;
-        let start = self.physical[slot] * layout.slot;
-        // A cache without capacity has no tile for the head to begin in.
-        let slot = &self.storage[start..start + layout.slot];
-        HeadView { data: slot.get(head * 2 * layout.half..).unwrap_or_default(), layout }
+        HeadView { storage: self.storage, pages: self.pages.table(slot), offset: head * 2 * layout.half, layout }
     }
 
-    /// Fetches the first `keys` keys and values of a slot, at most a tile of them, ahead of their use.
+    /// Fetches the first `keys` keys and values of a slot, at most a page of them, ahead of their use.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: usize, keys: usize) {
         let layout = self.layout;
-        let start = self.physical[slot] * layout.slot;
-        let tile = &self.storage[start..start + layout.tile.min(layout.slot)];
-        for head in tile.chunks_exact((2 * layout.half).max(1)) {
-            prefetch(&head[..layout.half + keys.min(KEY_TILE) * layout.head_dim]);
+        let Some(page) = self.pages.table(slot).first().filter(|_| keys > 0) else { return };
+        let page = &self.storage[page * layout.page..][..layout.page];
+        for head in page.chunks_exact((2 * layout.half).max(1)) {
+            let values = layout.half / KEY_TILE * keys.min(KEY_TILE);
+            prefetch(&head[..layout.half + values]);
         }
     }
 }
@@ -182,36 +224,39 @@ impl<'a> CacheView<'a> {
 impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache<S, B> {
     fn layout(&self) -> Layout {
         // The constructor has checked that these sizes do not overflow.
-        Layout::new(self.heads, self.capacity).unwrap_or_default()
+        Layout::new(self.kind, self.heads).unwrap_or_default()
+    }
+
+    fn ring(&self) -> usize {
+        self.capacity.div_ceil(KEY_TILE)
+    }
+
+    fn pages(&self) -> Pages<&[usize]> {
+        Pages::new(self.slots, self.ring(), self.bookkeeping.as_ref())
+    }
+
+    fn pages_mut(&mut self) -> Pages<&mut [usize]> {
+        Pages::new(self.slots, self.ring(), self.bookkeeping.as_mut())
     }
 
     pub(crate) fn view(&self) -> CacheView<'_> {
-        let (physical, rest) = self.bookkeeping.as_ref().split_at(self.slots);
-        CacheView {
-            heads: self.heads,
-            layout: self.layout(),
-            storage: self.storage.as_ref(),
-            physical,
-            lengths: &rest[..self.slots],
-        }
+        CacheView { heads: self.heads, layout: self.layout(), storage: self.storage.as_ref(), pages: self.pages() }
     }
 
-    /// The lists of the bookkeeping: physical slots, lengths, claimants.
-    fn lists(&mut self) -> (&mut [usize], &mut [usize], &mut [usize]) {
-        let (physical, rest) = self.bookkeeping.as_mut().split_at_mut(self.slots);
-        let (lengths, rest) = rest.split_at_mut(self.slots);
-        (physical, lengths, &mut rest[..self.slots])
-    }
-
-    fn check_slot(&self, slot: usize) -> Result<usize, AttentionError> {
-        let physical = self.bookkeeping.as_ref()[..self.slots].get(slot).copied();
-        physical.ok_or(AttentionError::Slot { slot, slots: self.slots })
+    fn check_slot(&self, slot: usize) -> Result<(), AttentionError> {
+        if slot < self.slots { Ok(()) } else { Err(AttentionError::Slot { slot, slots: self.slots }) }
     }
 
     /// The heads that the cache was made for.
     #[must_use]
     pub fn heads(&self) -> Heads {
         self.heads
+    }
+
+    /// How elements are stored.
+    #[must_use]
+    pub fn kind(&self) -> CacheKind {
+        self.kind
     }
 
     /// Sequences that it holds.
@@ -226,16 +271,23 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
         self.capacity
     }
 
-    /// Tokens of a sequence; 0 for a slot that does not exist.
+    /// Tokens that a sequence has had, forgotten ones included: the place of the next one; 0 for a slot that does not
+    /// exist.
     #[must_use]
     pub fn len(&self, slot: usize) -> usize {
-        self.check_slot(slot).map_or(0, |physical| self.bookkeeping.as_ref()[self.slots + physical])
+        if slot < self.slots { self.pages().tokens(slot).end } else { 0 }
+    }
+
+    /// The place of the first token that has not been forgotten; 0 for a slot that does not exist.
+    #[must_use]
+    pub fn first(&self, slot: usize) -> usize {
+        if slot < self.slots { self.pages().tokens(slot).start } else { 0 }
     }
 
     /// Whether a sequence has no tokens.
     #[must_use]
     pub fn is_empty(&self, slot: usize) -> bool {
-        self.len(slot) == 0
+        self.len(slot) == self.first(slot)
     }
 
     /// Appends one token to a sequence: all key-value heads of its key and of its value.
@@ -257,29 +309,33 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
         value: Rows<'_>,
         tokens: Range<usize>,
     ) -> Result<(), AttentionError> {
-        let physical = self.check_slot(slot)?;
+        self.check_slot(slot)?;
         let (heads, layout) = (self.heads, self.layout());
         key.check(Operand::Key, tokens.end, heads.kv_width())?;
         value.check(Operand::Value, tokens.end, heads.kv_width())?;
-        let (len, added) = (self.len(slot), tokens.len());
-        if added > self.capacity - len {
-            return Err(AttentionError::CacheFull { slot, len, added, capacity: self.capacity });
+        let (held, added) = (self.pages().tokens(slot), tokens.len());
+        // Pages go back as a whole, so what is left of the first one counts.
+        let used = held.end - held.start / KEY_TILE * KEY_TILE;
+        if added > self.capacity - used.min(self.capacity) {
+            return Err(AttentionError::CacheFull { slot, len: used, added, capacity: self.capacity });
         }
-        let storage = self.storage.as_mut();
-        for (token, place) in tokens.zip(len..) {
-            for head in 0..heads.kv_heads {
-                let column = head * layout.head_dim;
-                let keys = layout.keys(physical, head, place);
-                let values = keys.end + place % KEY_TILE * layout.head_dim;
-                let key = key.part(token, column, layout.head_dim);
-                for (elements, key) in storage[keys].as_chunks_mut::<KEY_TILE>().0.iter_mut().zip(key) {
-                    elements[place % KEY_TILE] = *key;
-                }
-                let value = value.part(token, column, layout.head_dim);
-                storage[values..][..layout.head_dim].copy_from_slice(value);
+        for (token, place) in tokens.zip(held.end..) {
+            let (page, copied) = self.pages_mut().page_to_write(slot, place / KEY_TILE, place.is_multiple_of(KEY_TILE));
+            let storage = self.storage.as_mut();
+            if let Some(from) = copied {
+                storage.copy_within(from * layout.page..(from + 1) * layout.page, page * layout.page);
             }
+            let page = &mut storage[page * layout.page..][..layout.page];
+            for (head, part) in page.chunks_exact_mut((2 * layout.half).max(1)).enumerate() {
+                let column = head * layout.head_dim;
+                let (keys, values) = part.split_at_mut(layout.half);
+                let key = key.part(token, column, layout.head_dim);
+                store(layout.kind, key, place % KEY_TILE, true, keys);
+                let value = value.part(token, column, layout.head_dim);
+                store(layout.kind, value, place % KEY_TILE, false, values);
+            }
+            self.pages_mut().set_end(slot, place + 1);
         }
-        self.lists().1[physical] = len + added;
         Ok(())
     }
 
@@ -297,54 +353,73 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
         Ok(())
     }
 
-    /// Fetches the memory of the next token of a sequence.
+    /// Fetches the memory of the next token of a sequence, where its page is there already.
     fn prefetch_place(&self, slot: usize) {
         let (layout, place) = (self.layout(), self.len(slot));
-        let Ok(physical) = self.check_slot(slot) else { return };
-        let storage = self.storage.as_ref();
-        for head in 0..self.heads.kv_heads {
-            let keys = layout.keys(physical, head, place);
-            let value = keys.end + place % KEY_TILE * layout.head_dim;
-            prefetch(storage.get(keys).unwrap_or_default());
-            prefetch(storage.get(value..value + layout.head_dim).unwrap_or_default());
+        if slot >= self.slots || place.is_multiple_of(KEY_TILE) {
+            return;
+        }
+        let table = self.pages().table(slot);
+        let Some(page) = table.get(place / KEY_TILE % table.len().max(1)) else { return };
+        let page = &self.storage.as_ref()[page * layout.page..][..layout.page];
+        let value = layout.half / KEY_TILE;
+        for part in page.chunks_exact((2 * layout.half).max(1)) {
+            let (keys, values) = part.split_at(layout.half);
+            prefetch(keys);
+            prefetch(&values[place % KEY_TILE * value..][..value]);
         }
     }
 
-    /// Forgets the tokens of a sequence from `len` on.
+    /// Forgets the tokens of a sequence from place `len` on.
+    ///
+    /// # Errors
+    /// [`AttentionError`] for a slot that does not exist or has fewer tokens, or whose tokens there are forgotten already.
+    pub fn truncate(&mut self, slot: usize, len: usize) -> Result<(), AttentionError> {
+        self.check_slot(slot)?;
+        let held = self.pages().tokens(slot);
+        if len > held.end || len < held.start {
+            return Err(AttentionError::Truncate { slot, len: held.end, to: len });
+        }
+        self.pages_mut().truncate(slot, len);
+        Ok(())
+    }
+
+    /// Forgets the tokens of a sequence before place `first`: attention no longer sees them, and pages that hold nothing
+    /// else are free. The others keep their places.
     ///
     /// # Errors
     /// [`AttentionError`] for a slot that does not exist or has fewer tokens.
-    pub fn truncate(&mut self, slot: usize, len: usize) -> Result<(), AttentionError> {
-        let physical = self.check_slot(slot)?;
-        if len > self.len(slot) {
-            return Err(AttentionError::Truncate { slot, len: self.len(slot), to: len });
+    pub fn forget(&mut self, slot: usize, first: usize) -> Result<(), AttentionError> {
+        self.check_slot(slot)?;
+        let held = self.pages().tokens(slot);
+        if first > held.end {
+            return Err(AttentionError::Truncate { slot, len: held.end, to: first });
         }
-        self.lists().1[physical] = len;
+        if first > held.start {
+            self.pages_mut().forget(slot, first);
+        }
         Ok(())
     }
 
     /// Forgets all tokens of all sequences.
     pub fn clear(&mut self) {
-        let (physical, lengths, _) = self.lists();
-        for (slot, physical) in physical.iter_mut().enumerate() {
-            *physical = slot;
-        }
-        lengths.fill(0);
+        self.pages_mut().clear();
     }
 
-    /// Makes sequence `to` a copy of sequence `from`.
+    /// Makes sequence `to` a copy of sequence `from`; no token is moved.
     ///
     /// # Errors
     /// [`AttentionError::Slot`] for a slot that does not exist.
     pub fn copy_slot(&mut self, from: usize, to: usize) -> Result<(), AttentionError> {
-        let (from, to) = (self.check_slot(from)?, self.check_slot(to)?);
-        self.copy_physical(from, to);
+        self.check_slot(from)?;
+        self.check_slot(to)?;
+        self.pages_mut().copy(from, to);
         Ok(())
     }
 
     /// Sequence `i` goes on from what sequence `parents[i]` was, for all `i` at once; sequences beyond the list stay.
     ///
-    /// A permutation moves nothing but names; each further use of the same parent copies that sequence's tokens.
+    /// Only lists of pages are copied. A page that several sequences share is copied by those that append to it.
     ///
     /// # Errors
     /// [`AttentionError`] for more parents than slots or a parent that does not exist; nothing has changed then.
@@ -356,50 +431,7 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
         if let Some(slot) = parents.iter().copied().find(|parent| *parent >= slots) {
             return Err(AttentionError::Slot { slot, slots });
         }
-        let renamed = parents.len();
-        let (physical, _, claimant) = self.lists();
-        claimant.fill(UNCLAIMED);
-        for (child, &parent) in parents.iter().enumerate() {
-            // A parent beyond the list keeps its own memory, so its children are copies.
-            if parent < renamed && claimant[physical[parent]] == UNCLAIMED {
-                claimant[physical[parent]] = child;
-            }
-        }
-        // There is one unclaimed physical slot for each child that has claimed none.
-        let mut free = 0;
-        for (child, &parent) in parents.iter().enumerate() {
-            let (physical, _, claimant) = self.lists();
-            let from = physical[parent];
-            if claimant[from] == child {
-                continue;
-            }
-            while free < renamed && claimant[physical[free]] != UNCLAIMED {
-                free += 1;
-            }
-            let Some(&to) = physical[..renamed].get(free) else { break };
-            claimant[to] = child;
-            self.copy_physical(from, to);
-        }
-        let (physical, _, claimant) = self.lists();
-        for (memory, &child) in claimant.iter().enumerate() {
-            if child != UNCLAIMED {
-                physical[child] = memory;
-            }
-        }
+        self.pages_mut().reorder(parents);
         Ok(())
-    }
-
-    /// Copies the tokens of one physical slot to another.
-    fn copy_physical(&mut self, from: usize, to: usize) {
-        if from == to {
-            return;
-        }
-        let layout = self.layout();
-        let (_, lengths, _) = self.lists();
-        let len = lengths[from];
-        lengths[to] = len;
-        let start = from * layout.slot;
-        let used = len.div_ceil(KEY_TILE) * layout.tile;
-        self.storage.as_mut().copy_within(start..start + used, to * layout.slot);
     }
 }

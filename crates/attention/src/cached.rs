@@ -9,7 +9,7 @@ use kernform_tensor::{Parallel, split_ranges};
 use crate::attend::MAX_TILES;
 use crate::cache::CacheView;
 use crate::kernels::tile::{Tile, Work, step_scratch_len};
-use crate::{AttentionError, Heads, KvCache, Operand, Rows, RowsMut, ScoreTerms};
+use crate::{AttentionError, CacheKind, Heads, KvCache, Operand, Rows, RowsMut, ScoreTerms};
 
 /// Rows under which a tile is not cut further.
 const LEAST_ROWS: usize = 16;
@@ -17,7 +17,7 @@ const LEAST_ROWS: usize = 16;
 /// What each query row of [`attend_cached`] sees of its slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Visible<'a> {
-    /// For each row, how many of its slot's keys it sees, from the first on; all where there is no list. Rows of one
+    /// For each row, the place behind the last key of its slot that it sees; the slot's length where there is no list. Rows of one
     /// slot with ascending lengths are a causal prefill in pieces.
     pub lengths: Option<&'a [usize]>,
     /// A row sees only its last keys, so many of them.
@@ -55,14 +55,14 @@ impl Step<'_> {
             if slot >= slots {
                 return Err(AttentionError::Slot { slot, slots });
             }
-            longest = longest.max(self.cache.len(slot));
+            longest = longest.max(self.cache.tokens(slot).end);
         }
         if let Some(lengths) = self.visible.lengths {
             if lengths.len() != rows {
                 return Err(AttentionError::ListLength { needed: rows, len: lengths.len() });
             }
             for (index, (&kept, &slot)) in lengths.iter().zip(self.slots).enumerate() {
-                let keys = self.cache.len(slot);
+                let keys = self.cache.tokens(slot).end;
                 if kept > keys {
                     return Err(AttentionError::KeptLength { index, kept, keys });
                 }
@@ -75,15 +75,20 @@ impl Step<'_> {
     #[inline(always)]
     pub(crate) fn is_short(&self, rows: Range<usize>, most: usize) -> bool {
         let sees = self.sees(rows.start);
-        let is_plain = rows.len() == 1 && self.heads.group() == 1 && self.visible.terms.is_none();
+        let is_plain = rows.len() == 1
+            && self.cache.kind() == CacheKind::F32
+            && self.heads.group() == 1
+            && self.visible.terms.is_none();
         is_plain && sees.start == 0 && (1..=most).contains(&sees.end)
     }
 
     /// The keys that a row sees.
     #[inline(always)]
     pub(crate) fn sees(&self, row: usize) -> Range<usize> {
-        let end = self.visible.lengths.map_or_else(|| self.cache.len(self.slots[row]), |lengths| lengths[row]);
-        self.visible.window.map_or(0, |window| end.saturating_sub(window))..end
+        let held = self.cache.tokens(self.slots[row]);
+        let end = self.visible.lengths.map_or(held.end, |lengths| lengths[row]);
+        let start = self.visible.window.map_or(0, |window| end.saturating_sub(window));
+        start.max(held.start).min(end)..end
     }
 }
 
@@ -92,7 +97,7 @@ impl Step<'_> {
 /// `query` and `out` have `heads.query_heads * heads.head_dim` elements a row. Several rows may name the same slot, as
 /// the beams of one source sentence do. `scratch` needs [`attend_cached_scratch_len`] elements and may hold anything.
 ///
-/// The bits are those of [`crate::attend`] on the same keys and values; so are the error bound and the rules for odd
+/// The bits are those of [`crate::attend`] on the same keys and values, decoded where they are not stored in `f32`; so are the error bound and the rules for odd
 /// input.
 ///
 /// # Errors
@@ -116,7 +121,7 @@ where
     let factor = scale * core::f32::consts::LOG2_E;
     let step = Step { heads, factor, query, cache: cache.view(), slots, visible, out_stride: out.stride };
     step.check(&out)?;
-    let needed = attend_cached_scratch_len(heads, parallel)?;
+    let needed = attend_cached_scratch_len(heads, cache.kind(), parallel)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -128,7 +133,7 @@ where
     let parts = tiles(parallel).min(slots.len().div_ceil(LEAST_ROWS));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(0..slots.len(), width);
-    let mut scratches = scratch.chunks_exact_mut(step_scratch_len(heads.head_dim)?);
+    let mut scratches = scratch.chunks_exact_mut(step_scratch_len(heads.head_dim, cache.kind())?);
     let mut count = 0;
     for (tile, tokens) in tiles.iter_mut().zip(split_ranges(slots.len(), parts, 1)) {
         let take = if tokens.end == slots.len() { rest.len() } else { tokens.len() * step.out_stride };
@@ -153,6 +158,10 @@ fn tiles(parallel: &impl Parallel) -> usize {
 ///
 /// # Errors
 /// [`AttentionError::Overflow`] for a head size beyond the address space.
-pub fn attend_cached_scratch_len(heads: Heads, parallel: &impl Parallel) -> Result<usize, AttentionError> {
-    step_scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
+pub fn attend_cached_scratch_len(
+    heads: Heads,
+    kind: CacheKind,
+    parallel: &impl Parallel,
+) -> Result<usize, AttentionError> {
+    step_scratch_len(heads.head_dim, kind)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
 }

@@ -10,10 +10,14 @@ mod embedding;
 mod error;
 mod exponential;
 mod mask;
+mod pages;
 pub mod positions;
 pub mod reference;
+pub mod relative;
+pub mod rope;
 mod scores;
 mod shape;
+mod stored;
 mod weights;
 
 mod kernels {
@@ -34,4 +38,5 @@ pub use mask::{Bias, KeptKeys, Mask};
 pub use reference::{KEY_BLOCK, KEY_TILE};
 pub use scores::{RelativeBias, ScoreTerms};
 pub use shape::{Heads, Rows, RowsMut, Segment};
+pub use stored::CacheKind;
 pub use weights::attention_weights;

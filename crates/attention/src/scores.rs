@@ -9,7 +9,7 @@ use crate::{AttentionError, Bias, Operand};
 /// A bias that depends on nothing but the head and the distance between key and query: element
 /// `data[head * head_stride + zero + key - query]`, with both counted as the places that causality compares.
 ///
-/// T5's buckets are of this kind: see `t5_bias`.
+/// T5's buckets are of this kind: see [`crate::relative::T5Buckets::biases`].
 #[derive(Clone, Copy, Debug)]
 pub struct RelativeBias<'a> {
     /// The storage.
@@ -49,7 +49,7 @@ impl RelativeBias<'_> {
 pub struct ScoreTerms<'a> {
     /// Bends scores `s` to `cap tanh(s / cap)`.
     pub softcap: Option<f32>,
-    /// Subtracts `slope * |query - key|`, one slope a query head: see `alibi_slopes`.
+    /// Subtracts `slope * |query - key|`, one slope a query head: see [`crate::relative::alibi_slopes`].
     pub alibi: Option<&'a [f32]>,
     /// Adds a bias by distance.
     pub relative: Option<RelativeBias<'a>>,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Added, Case, Kept, Values, head_dims, run};
 use kernform_attention::{
-    AttentionError, Heads, KvCache, Rows, RowsMut, ScoreTerms, Segment, Visible, attend_cached,
+    AttentionError, CacheKind, Heads, KvCache, Rows, RowsMut, ScoreTerms, Segment, Visible, attend_cached,
     attend_cached_scratch_len,
 };
 use kernform_simd::Isa;
@@ -16,8 +16,12 @@ use proptest::prelude::*;
 type Cache = KvCache<Vec<f32>, Vec<usize>>;
 
 fn cache(heads: Heads, slots: usize, capacity: usize) -> Cache {
-    let storage = vec![f32::NAN; KvCache::storage_len(heads, slots, capacity).unwrap()];
-    KvCache::new(heads, slots, capacity, storage, vec![99; KvCache::bookkeeping_len(slots)]).unwrap()
+    cache_of(CacheKind::F32, heads, slots, capacity)
+}
+
+fn cache_of(kind: CacheKind, heads: Heads, slots: usize, capacity: usize) -> Cache {
+    let storage = vec![f32::NAN; KvCache::storage_len_of(kind, heads, slots, capacity).unwrap()];
+    KvCache::new_of(kind, heads, slots, capacity, storage, vec![99; KvCache::bookkeeping_len(slots, capacity)]).unwrap()
 }
 
 fn run_cached(
@@ -29,7 +33,7 @@ fn run_cached(
     visible: Visible<'_>,
 ) -> Vec<f32> {
     let mut out = vec![7.0; case.out_len()];
-    let mut scratch = vec![f32::NAN; attend_cached_scratch_len(case.heads, parallel).unwrap()];
+    let mut scratch = vec![f32::NAN; attend_cached_scratch_len(case.heads, cache.kind(), parallel).unwrap()];
     let out_rows = RowsMut::new(&mut out, case.out_stride);
     let query = case.query_rows();
     attend_cached(isa, parallel, case.heads, case.scale, query, cache, slots, visible, out_rows, &mut scratch).unwrap();
@@ -94,8 +98,8 @@ fn steps(values: Values) -> impl Strategy<Value = (Case, Vec<usize>, Vec<usize>)
 }
 
 /// A cache that holds the case's keys, `lengths[i]` of them in slot `i`.
-fn filled(case: &Case, lengths: &[usize]) -> Cache {
-    let mut cache = cache(case.heads, lengths.len(), lengths.iter().copied().max().unwrap_or(0));
+fn filled(kind: CacheKind, case: &Case, lengths: &[usize]) -> Cache {
+    let mut cache = cache_of(kind, case.heads, lengths.len(), lengths.iter().copied().max().unwrap_or(0));
     let mut start = 0;
     for (slot, len) in lengths.iter().enumerate() {
         // In two pieces, to append behind something too.
@@ -108,7 +112,7 @@ fn filled(case: &Case, lengths: &[usize]) -> Cache {
 }
 
 fn check_against_rows(isa: Isa, case: &Case, slots: &[usize], lengths: &[usize]) {
-    let cache = filled(case, lengths);
+    let cache = filled(CacheKind::F32, case, lengths);
     let seen: Vec<usize> = case.segments.iter().map(|segment| segment.key.len()).collect();
     let bias = case.bias.as_ref().map(|bias| {
         let mut bias = bias.view();
@@ -138,7 +142,91 @@ fn hostile_values_too(isa: Isa) {
     });
 }
 
-isa_tests!(bits_are_those_of_rows, hostile_values_too);
+/// A row of a head as a cache of some kind gives it back.
+fn decoded(kind: CacheKind, row: &[f32]) -> Vec<f32> {
+    match kind {
+        CacheKind::F32 => row.to_vec(),
+        CacheKind::F16 => row.iter().map(|x| half::f16::from_f32(*x).to_f32()).collect(),
+        CacheKind::Int8 => {
+            if row.iter().any(|x| !x.is_finite()) {
+                return vec![f32::NAN; row.len()];
+            }
+            let scale = row.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
+            let element = |x: &f32| if scale == 0.0 { 0.0 } else { (x / scale).clamp(-127.0, 127.0).round_ties_even() };
+            row.iter().map(|x| element(x) * scale).collect()
+        }
+    }
+}
+
+fn other_kinds_have_the_bits_of_decoded_rows(isa: Isa) {
+    let kinds = prop::sample::select(vec![CacheKind::F16, CacheKind::Int8]);
+    proptest!(up_to(40), |((case, slots, lengths) in steps(Values::Hostile), kind in kinds)| {
+        let mut decoded_case = case.clone();
+        let width = case.heads.kv_heads * case.heads.head_dim;
+        for rows in [&mut decoded_case.key, &mut decoded_case.value] {
+            for row in rows.chunks_mut(case.key_stride) {
+                for head in row[..width].chunks_mut(case.heads.head_dim) {
+                    head.copy_from_slice(&decoded(kind, head));
+                }
+            }
+        }
+        let cache = filled(kind, &case, &lengths);
+        let seen: Vec<usize> = case.segments.iter().map(|segment| segment.key.len()).collect();
+        let visible = Visible { lengths: Some(&seen), window: None, terms: ScoreTerms::NONE };
+        decoded_case.bias = None;
+        let actual = run_cached(isa, &Serial, &case, &cache, &slots, visible);
+        assert_same_bits("decoded", &actual, &run(isa, &Serial, &decoded_case));
+    });
+}
+
+/// A sequence that keeps to a window, in a cache that is shorter than the sequence.
+fn a_window_can_roll_for_ever(isa: Isa) {
+    let heads = Heads { query_heads: 4, kv_heads: 2, head_dim: 8 };
+    let (window, capacity, total) = (20, 48, 300);
+    let values = |seed: usize| (0..total * 16).map(|i| ((i * 37 + seed) % 101) as f32 / 50.0 - 1.0).collect();
+    let (key, value): (Vec<f32>, Vec<f32>) = (values(1), values(2));
+    let query: Vec<f32> = (0..total * 32).map(|i| ((i * 29) % 97) as f32 / 48.0 - 1.0).collect();
+    let case = Case {
+        heads,
+        scale: 0.7,
+        query,
+        key: key.clone(),
+        value: value.clone(),
+        query_stride: 32,
+        key_stride: 16,
+        out_stride: 32,
+        segments: vec![Segment::of(0..total)],
+        causal: true,
+        window: Some(window),
+        kept: Kept::All,
+        bias: None,
+        softcap: Some(3.0),
+        alibi: Some(vec![0.5, 0.25, 0.125, 0.0625]),
+        relative: None,
+    };
+    let wanted = run(isa, &Serial, &case);
+    let mut cache = cache(heads, 2, capacity);
+    let mut scratch = vec![0.0; attend_cached_scratch_len(heads, CacheKind::F32, &Serial).unwrap()];
+    let terms = case.terms();
+    let visible = Visible { window: Some(window), terms, ..Visible::default() };
+    for token in 0..total {
+        cache.append_rows(1, case.key_rows(), case.value_rows(), token..token + 1).unwrap();
+        cache.forget(1, (token + 1).saturating_sub(window)).unwrap();
+        let mut out = [0.0; 32];
+        let query = Rows::new(&case.query[token * 32..], 32);
+        let rows = RowsMut::new(&mut out, 32);
+        attend_cached(isa, &Serial, heads, 0.7, query, &cache, &[1], visible, rows, &mut scratch).unwrap();
+        assert_same_bits("rolled", &out, &wanted[token * 32..][..32]);
+    }
+    assert_eq!((cache.first(1), cache.len(1)), (total - window, total));
+}
+
+isa_tests!(
+    bits_are_those_of_rows,
+    hostile_values_too,
+    other_kinds_have_the_bits_of_decoded_rows,
+    a_window_can_roll_for_ever,
+);
 
 /// What a cache should hold, slot by slot: the first element of each key.
 type Model = Vec<Vec<f32>>;
@@ -149,7 +237,7 @@ fn contents(cache: &Cache) -> Model {
     let width = heads.kv_heads * heads.head_dim;
     (0..cache.slots())
         .map(|slot| {
-            (0..cache.len(slot))
+            (cache.first(slot)..cache.len(slot))
                 .map(|j| {
                     let mut bias = vec![f32::NEG_INFINITY; cache.len(slot)];
                     bias[j] = 0.0;
@@ -162,7 +250,7 @@ fn contents(cache: &Cache) -> Model {
                     };
                     let query = vec![0.0; width];
                     let mut out = vec![0.0; width];
-                    let mut scratch = vec![0.0; attend_cached_scratch_len(heads, &Serial).unwrap()];
+                    let mut scratch = vec![0.0; attend_cached_scratch_len(heads, CacheKind::F32, &Serial).unwrap()];
                     attend_cached(
                         Isa::best(),
                         &Serial,
@@ -189,19 +277,21 @@ enum Operation {
     Append(usize),
     AppendMany(usize, usize),
     Truncate(usize, prop::sample::Index),
+    Forget(usize, prop::sample::Index),
     Copy(usize, usize),
     Reorder(Vec<usize>),
     Clear,
 }
 
 const SLOTS: usize = 5;
-const CAPACITY: usize = 21;
+const CAPACITY: usize = 37;
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => (0..SLOTS).prop_map(Operation::Append),
         3 => (0..SLOTS, 0usize..18).prop_map(|(slot, n)| Operation::AppendMany(slot, n)),
         2 => (0..SLOTS, any::<prop::sample::Index>()).prop_map(|(slot, len)| Operation::Truncate(slot, len)),
+        3 => (0..SLOTS, any::<prop::sample::Index>()).prop_map(|(slot, len)| Operation::Forget(slot, len)),
         2 => (0..SLOTS, 0..SLOTS).prop_map(|(from, to)| Operation::Copy(from, to)),
         8 => prop::collection::vec(0..SLOTS, 0..=SLOTS).prop_map(Operation::Reorder),
         1 => Just(Operation::Clear),
@@ -216,11 +306,14 @@ proptest! {
         let heads = Heads::new(2, 3);
         let mut cache = cache(heads, SLOTS, CAPACITY);
         let mut model: Model = vec![vec![]; SLOTS];
+        // Places of the first tokens that are not forgotten.
+        let mut first = vec![0; SLOTS];
+        let room = |model: &Model, first: &[usize], slot: usize| CAPACITY - (model[slot].len() - first[slot] / 16 * 16);
         let mut next = 1.0;
         for operation in operations {
             match operation {
                 Operation::Append(slot) => {
-                    let fits = model[slot].len() < CAPACITY;
+                    let fits = room(&model, &first, slot) > 0;
                     prop_assert_eq!(cache.append(slot, &[next; 6], &[next; 6]).is_ok(), fits);
                     if fits {
                         model[slot].push(next);
@@ -229,7 +322,7 @@ proptest! {
                 }
                 Operation::AppendMany(slot, n) => {
                     let rows: Vec<f32> = (0..6 * n).map(|i| next + (i / 6) as f32).collect();
-                    let fits = model[slot].len() + n <= CAPACITY;
+                    let fits = n <= room(&model, &first, slot);
                     let view = Rows::new(&rows, 6);
                     prop_assert_eq!(cache.append_rows(slot, view, view, 0..n).is_ok(), fits);
                     if fits {
@@ -238,28 +331,37 @@ proptest! {
                     next += n as f32;
                 }
                 Operation::Truncate(slot, len) => {
-                    let len = len.index(model[slot].len() + 1);
+                    let len = first[slot] + len.index(model[slot].len() - first[slot] + 1);
                     cache.truncate(slot, len).unwrap();
                     model[slot].truncate(len);
+                }
+                Operation::Forget(slot, place) => {
+                    let place = place.index(model[slot].len() + 1);
+                    cache.forget(slot, place).unwrap();
+                    first[slot] = first[slot].max(place);
                 }
                 Operation::Copy(from, to) => {
                     cache.copy_slot(from, to).unwrap();
                     model[to] = model[from].clone();
+                    first[to] = first[from];
                 }
                 Operation::Reorder(parents) => {
                     cache.reorder(&parents).unwrap();
-                    let before = model.clone();
+                    let before = (model.clone(), first.clone());
                     for (slot, parent) in parents.into_iter().enumerate() {
-                        model[slot] = before[parent].clone();
+                        model[slot] = before.0[parent].clone();
+                        first[slot] = before.1[parent];
                     }
                 }
                 Operation::Clear => {
                     cache.clear();
                     model = vec![vec![]; SLOTS];
+                    first = vec![0; SLOTS];
                 }
             }
         }
-        prop_assert_eq!(contents(&cache), model);
+        let held: Model = model.iter().zip(&first).map(|(tokens, first)| tokens[*first..].to_vec()).collect();
+        prop_assert_eq!(contents(&cache), held);
     }
 }
 
@@ -281,7 +383,7 @@ fn mistakes_are_named() {
     assert!(matches!(cache.append(0, &full[..5], &full), Err(AttentionError::TooShort { needed: 6, len: 5, .. })));
     assert_eq!((cache.len(0), cache.len(1), cache.len(9)), (0, 1, 0));
     assert!(matches!(
-        KvCache::new(heads, 2, 1, vec![0.0; 10], vec![0; 6]),
+        KvCache::new(heads, 2, 1, vec![0.0; 10], vec![0; 17]),
         Err(AttentionError::TooShort { needed: 384, len: 10, .. })
     ));
     assert!(matches!(KvCache::storage_len(heads, usize::MAX, 2), Err(AttentionError::Overflow)));
@@ -290,7 +392,8 @@ fn mistakes_are_named() {
         let query = Rows::new(&full, 6);
         attend_cached(Isa::best(), &Serial, heads, 1.0, query, &cache, slots, visible, RowsMut::new(out, 6), scratch)
     };
-    let (mut out, mut scratch) = ([0.0; 6], vec![0.0; attend_cached_scratch_len(heads, &Serial).unwrap()]);
+    let (mut out, mut scratch) =
+        ([0.0; 6], vec![0.0; attend_cached_scratch_len(heads, CacheKind::F32, &Serial).unwrap()]);
     let all = Visible::default();
     assert_eq!(step(heads, &[1], all, &mut out, &mut scratch), Ok(()));
     assert_eq!(

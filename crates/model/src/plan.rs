@@ -1,6 +1,6 @@
 //! How much memory a session needs, worked out before it begins.
 
-use kernform_attention::{KvCache, attend_cached_scratch_len};
+use kernform_attention::{CacheKind, KvCache, attend_cached_scratch_len};
 use kernform_tensor::{Parallel, ScratchPlan};
 
 use crate::encoder_decoder::EncoderDecoder;
@@ -77,7 +77,7 @@ impl Plan {
 /// Elements for the activations of `tokens` rows, with the kernels' scratch.
 pub(crate) fn work_len(model: &EncoderDecoder, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
     let threads = parallel.threads();
-    let mut scratch = attend_cached_scratch_len(model.decoder_heads(), parallel)?
+    let mut scratch = attend_cached_scratch_len(model.decoder_heads(), CacheKind::F32, parallel)?
         .max(model.decoder.output.scratch_len(tokens, threads));
     scratch = scratch.max(model.encoder.stack.scratch_len(tokens, parallel)?);
     for layer in &model.decoder.layers {

@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
         let mut arena = Arena::aligned(buffer);
         let mut caches = |len: usize, slots, capacity| -> Result<Vec<Cache<'a>>, ModelError> {
             let heads = model.decoder_heads();
-            let bookkeeping = alloc::vec![0; KvCache::bookkeeping_len(slots)];
+            let bookkeeping = alloc::vec![0; KvCache::bookkeeping_len(slots, capacity)];
             (0..layers)
                 .map(|_| Ok(KvCache::new(heads, slots, capacity, arena.take(len)?, bookkeeping.clone())?))
                 .collect()

@@ -14,7 +14,8 @@ use crate::cache::HeadView;
 use crate::cached::Step;
 use crate::reference::{KEY_BLOCK, KEY_TILE};
 use crate::scores::{BlockKeys, RowTerms, ScoreTerms};
-use crate::{AttentionError, KeptKeys, Rows, Segment};
+use crate::stored::decode;
+use crate::{AttentionError, CacheKind, KeptKeys, Rows, Segment};
 
 /// Rows that go through the blocks together.
 pub(crate) const ROWS: usize = 256;
@@ -234,7 +235,14 @@ impl Group<'_> {
             let (problem, segment) = match &self.source {
                 Source::Slot { view, .. } => {
                     let tile_of_slot = (block_keys.index(0) / KEY_TILE) + tile;
-                    (block.keys[tile], block.values[tile]) = (view.keys(tile_of_slot), view.values(tile_of_slot));
+                    let (stored_keys, stored_values) = (view.keys(tile_of_slot), view.values(tile_of_slot));
+                    if view.layout.kind == CacheKind::F32 {
+                        (block.keys[tile], block.values[tile]) = (stored_keys, stored_values);
+                    } else if let Some((keys, values)) = memory.next() {
+                        decode(view.layout.kind, head_dim, true, stored_keys, keys);
+                        decode(view.layout.kind, head_dim, false, stored_values, values);
+                        (block.keys[tile], block.values[tile]) = (keys, values);
+                    }
                     continue;
                 }
                 Source::Segment { problem, segment, .. } => (problem, segment),

@@ -7,10 +7,10 @@ use kernform_simd::{Isa, Kernel, Simd};
 use super::block::MAX_ROWS;
 use super::rows::{self, Group, Source};
 use super::short;
-use crate::AttentionError;
 use crate::attend::Problem;
 use crate::cached::Step;
 use crate::reference::KEY_BLOCK;
+use crate::{AttentionError, CacheKind};
 
 /// Rows of one slot that go through its keys together.
 const SLOT_ROWS: usize = 32;
@@ -21,8 +21,8 @@ pub(crate) fn rows_scratch_len(head_dim: usize) -> Result<usize, AttentionError>
 }
 
 /// Elements of scratch memory for a tile of a step.
-pub(crate) fn step_scratch_len(head_dim: usize) -> Result<usize, AttentionError> {
-    rows::scratch_len(head_dim, SLOT_ROWS, false)
+pub(crate) fn step_scratch_len(head_dim: usize, kind: CacheKind) -> Result<usize, AttentionError> {
+    rows::scratch_len(head_dim, SLOT_ROWS, kind != CacheKind::F32)
 }
 
 /// What is to be attended to.
@@ -104,7 +104,11 @@ impl Kernel for RunTile<'_, '_> {
                         out_start,
                         out_stride,
                     };
-                    group.attend(s, at_once, matches!(work, Work::Rows(_)), out, scratch);
+                    let packs = match *work {
+                        Work::Rows(_) => true,
+                        Work::Step(step) => step.cache.kind() != CacheKind::F32,
+                    };
+                    group.attend(s, at_once, packs, out, scratch);
                 }
             }
             number += 1;

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use kernform_attention::{
-    Heads, KvCache, Mask, Rows, RowsMut, Segment, Visible, attend, attend_cached, attend_cached_scratch_len,
+    CacheKind, Heads, KvCache, Mask, Rows, RowsMut, Segment, Visible, attend, attend_cached, attend_cached_scratch_len,
     attend_scratch_len, reference,
 };
 use kernform_simd::Isa;
@@ -111,7 +111,8 @@ impl Sequence {
     /// A cache of two slots that holds the sequence in the second.
     fn cache(&self) -> Result<KvCache<Vec<f32>, Vec<usize>>, BoxError> {
         let storage = vec![0.0; KvCache::storage_len(self.heads, 2, self.tokens)?];
-        let mut cache = KvCache::new(self.heads, 2, self.tokens, storage, vec![0; KvCache::bookkeeping_len(2)])?;
+        let mut cache =
+            KvCache::new(self.heads, 2, self.tokens, storage, vec![0; KvCache::bookkeeping_len(2, self.tokens)])?;
         let [_, key, value] = self.rows();
         cache.append_rows(1, key, value, 0..self.tokens)?;
         Ok(cache)
@@ -161,7 +162,7 @@ fn check_rows(isa: Isa, random: &mut Random, effort: Effort) -> Outcome {
 fn check_cached(isa: Isa, random: &mut Random, effort: Effort) -> Outcome {
     for_shapes(random, effort, |sequence, shape| {
         let mut found = vec![0.0; sequence.query_width()];
-        let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, &Serial)?];
+        let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, CacheKind::F32, &Serial)?];
         sequence.attend_cached(isa, &sequence.cache()?, &mut found, &mut scratch)?;
         let expected = sequence.expected(isa, sequence.tokens - 1, sequence.tokens);
         Ok(Outcome::compare(shape, &found, &expected))
@@ -186,7 +187,7 @@ fn cached_workload(_: Effort) -> Workload {
     let sequence = Sequence::new(&mut Random::new(5), Heads::new(2, 32), 32, false);
     let cache = sequence.cache().ok();
     let mut out = vec![0.0; sequence.query_width()];
-    let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, &Serial).unwrap_or_default()];
+    let mut scratch = vec![0.0; attend_cached_scratch_len(sequence.heads, CacheKind::F32, &Serial).unwrap_or_default()];
     let amount = (2 * sequence.key.len() * size_of::<f32>()) as f64;
     let run = move |isa: Isa| {
         if let Some(cache) = &cache {

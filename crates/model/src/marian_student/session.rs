@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use kernform_attention::{
-    KeptKeys, KvCache, Mask, RowsMut, Segment, Visible, attend_cached, attend_cached_scratch_len, attention_weights,
+    CacheKind, KeptKeys, KvCache, Mask, RowsMut, Segment, Visible, attend_cached, attend_cached_scratch_len,
+    attention_weights,
 };
 use kernform_tensor::{Arena, Parallel, ScratchPlan};
 
@@ -71,7 +72,7 @@ impl StudentPlan {
 fn work_len(model: &MarianStudent, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
     let (threads, config) = (parallel.threads(), &model.config);
     let output = Output::scratch_len(&model.table, config.width, tokens, config.vocab_size, threads);
-    let cross = attend_cached_scratch_len(model.heads(), parallel)?;
+    let cross = attend_cached_scratch_len(model.heads(), CacheKind::F32, parallel)?;
     let mut scratch = cross.max(output).max(model.encoder.scratch_len(tokens, parallel)?);
     for layer in &model.decoder {
         scratch = scratch.max(layer.recurrence.scratch_len(tokens, threads));
@@ -122,7 +123,7 @@ impl<'a> StudentSession<'a> {
         let mut arena = Arena::aligned(buffer);
         let (mut cross, mut states) = (Vec::new(), Vec::new());
         for _ in &model.decoder {
-            let bookkeeping = alloc::vec![0; KvCache::bookkeeping_len(limits.sources)];
+            let bookkeeping = alloc::vec![0; KvCache::bookkeeping_len(limits.sources, limits.source_len)];
             let storage = arena.take(plan.cross_len)?;
             cross.push(KvCache::new(model.heads(), limits.sources, limits.source_len, storage, bookkeeping)?);
             states.push(arena.take(plan.states_len)?);
