@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: kernform-bench compare [--only SUITE,…] [--case TEXT] [--rounds N] [--core N] [--json FILE]
 
-  --only    suites to run (default: all): gemm, rows
+  --only    suites to run (default: all): gemm, quant, rows
   --case    only cases whose name contains TEXT
   --rounds  samples of each contestant (default 25)
   --core    the core to be pinned to (default: the last one)

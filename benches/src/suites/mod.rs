@@ -3,6 +3,7 @@
 mod gemm;
 #[cfg(feature = "peers")]
 mod gemm_peers;
+mod quant;
 mod rows;
 #[cfg(feature = "peers")]
 mod rows_peers;
@@ -19,4 +20,8 @@ pub(crate) struct Suite {
 }
 
 /// Every suite.
-pub(crate) const ALL: &[Suite] = &[Suite { name: "gemm", run: gemm::run }, Suite { name: "rows", run: rows::run }];
+pub(crate) const ALL: &[Suite] = &[
+    Suite { name: "gemm", run: gemm::run },
+    Suite { name: "quant", run: quant::run },
+    Suite { name: "rows", run: rows::run },
+];
