@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: kernform-bench compare [--only SUITE,…] [--case TEXT] [--rounds N] [--core N] [--json FILE]
 
-  --only    suites to run (default: all): attention, gemm, gemm_int8, rows, minilm
+  --only    suites to run (default: all): attention, gemm, gemm_int8, quant, rows, minilm
   --case    only cases whose name contains TEXT
   --rounds  samples of each contestant (default 25)
   --core    the core to be pinned to (default: the last one)

@@ -8,6 +8,7 @@ mod gemm_int8_peers;
 #[cfg(feature = "peers")]
 mod gemm_peers;
 mod minilm;
+mod quant;
 mod rows;
 #[cfg(feature = "peers")]
 mod rows_peers;
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[Suite] = &[
     Suite { name: "attention", run: attention::run },
     Suite { name: "gemm", run: gemm::run },
     Suite { name: "gemm_int8", run: gemm_int8::run },
+    Suite { name: "quant", run: quant::run },
     Suite { name: "rows", run: rows::run },
     Suite { name: "minilm", run: minilm::run },
 ];

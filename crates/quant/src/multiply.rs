@@ -75,7 +75,7 @@ pub fn multiply_quantized(
     let work = m.saturating_mul(n).saturating_mul(k);
     let count = parallel.threads().min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
     if count == 1 {
-        dispatch(isa, Part { product, columns: 0..n });
+        compute(isa, Part { product, columns: 0..n });
         return Ok(());
     }
     let mut parts: [Range<usize>; MAX_PARTS] = [const { 0..0 }; MAX_PARTS];
@@ -84,7 +84,7 @@ pub fn multiply_quantized(
         *part = range;
         used += 1;
     }
-    parallel.for_each(&mut parts[..used], |_, columns| dispatch(isa, Part { product, columns: columns.clone() }));
+    parallel.for_each(&mut parts[..used], |_, columns| compute(isa, Part { product, columns: columns.clone() }));
     Ok(())
 }
 
@@ -133,6 +133,11 @@ unsafe impl Send for Output {}
 struct Part<'a> {
     product: Product<'a>,
     columns: Range<usize>,
+}
+
+/// Not generic, so that the kernels are compiled here and not once more in every crate that multiplies.
+fn compute(isa: Isa, part: Part<'_>) {
+    dispatch(isa, part);
 }
 
 impl Job for Part<'_> {
