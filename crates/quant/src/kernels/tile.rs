@@ -4,7 +4,7 @@ use super::formats::Codes;
 use super::{Job, Tile, Vector};
 use crate::activations::GROUP;
 use crate::format::ActivationFormat;
-use crate::layout::{HALF_BYTES, PANEL, WORD_BYTES, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes};
+use crate::layout::{HALF_BYTES, PANEL, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes};
 
 /// Where a tile reads and writes.
 pub(crate) struct TileArgs {
@@ -78,16 +78,6 @@ struct Rows {
 }
 
 impl Rows {
-    /// Words from one of a row to its next.
-    #[inline(always)]
-    const fn words_apart<const ROWS: usize>(self) -> usize {
-        match ROWS {
-            1 => self.width,
-            2 | 3 => ROWS,
-            _ => GROUP,
-        }
-    }
-
     /// The word `i` of row `r`.
     ///
     /// # Safety
@@ -95,9 +85,13 @@ impl Rows {
     #[inline(always)]
     unsafe fn word<const ROWS: usize>(self, r: usize, i: usize) -> i32 {
         // Tiles of so many rows begin and end with their groups; the compiler then sees constants.
-        let group = r / GROUP;
+        let (group, width) = match ROWS {
+            1 => (0, self.width),
+            2 | 3 => (0, ROWS),
+            _ => (r / GROUP, GROUP),
+        };
         // SAFETY: by the caller's word.
-        unsafe { *self.record.add(group * self.group_stride + i * self.words_apart::<ROWS>() + r % GROUP) }
+        unsafe { *self.record.add(group * self.group_stride + i * width + r % GROUP) }
     }
 }
 
@@ -118,7 +112,7 @@ impl<C: Codes, const ROWS: usize, const N: usize> Job for Multiply<'_, C, ROWS, 
                 }
             }
             let mut rows = Rows { record: t.rows, width: t.width, group_stride: t.group_stride };
-            let width = rows.words_apart::<ROWS>();
+            let width = if ROWS == 1 { t.width } else { ROWS.min(GROUP) };
             let (code_len, scale_len) = (code_bytes(C::FORMAT), scale_bytes(C::FORMAT));
             let (mut panel, mut blocks) = (t.panel, t.blocks);
             while blocks > 0 {
@@ -184,8 +178,9 @@ unsafe fn block_32<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 *sum = [v.shl_int(v.splat_int(rows.word::<ROWS>(r, 9)), offset); N];
             }
         }
-        four_steps::<V, C, ROWS, N, 0>(v, place, 0, rows, &mut sum);
-        four_steps::<V, C, ROWS, N, 4>(v, place, 0, rows, &mut sum);
+        for t in 0..8 {
+            steps::<V, C, ROWS, N>(v, place, 0, t, rows, &mut sum);
+        }
         for n in 0..N {
             let d = v.load_half(place.scales::<V>(n, 0, 2));
             for r in 0..ROWS {
@@ -199,43 +194,6 @@ unsafe fn block_32<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
 #[inline(always)]
 fn float(bits: i32) -> f32 {
     f32::from_bits(bits.cast_unsigned())
-}
-
-/// `sum += dot * scale`, the scale one for all rows.
-#[inline(always)]
-fn add_scaled<V: Vector, const ROWS: usize, const N: usize>(
-    v: V,
-    sum: &mut Grid<V::Ints, ROWS, N>,
-    dot: &Grid<V::Ints, ROWS, N>,
-    scale: impl Fn(usize) -> V::Ints,
-) {
-    for n in 0..N {
-        let scale = scale(n);
-        for (sum, dot) in sum.iter_mut().zip(dot) {
-            sum[n] = v.add_int(sum[n], v.mul_int(dot[n], scale));
-        }
-    }
-}
-
-/// Steps `T` to `T + 3`, written out, because shifts by constants depend on it.
-///
-/// # Safety
-/// The records must be readable.
-#[inline(always)]
-unsafe fn four_steps<V: Vector, C: Codes, const ROWS: usize, const N: usize, const T: usize>(
-    v: V,
-    place: Place,
-    s: usize,
-    rows: Rows,
-    sum: &mut Grid<V::Ints, ROWS, N>,
-) {
-    // SAFETY: by the caller's word.
-    unsafe {
-        steps::<V, C, ROWS, N>(v, place, s, T, rows, sum);
-        steps::<V, C, ROWS, N>(v, place, s, T + 1, rows, sum);
-        steps::<V, C, ROWS, N>(v, place, s, T + 2, rows, sum);
-        steps::<V, C, ROWS, N>(v, place, s, T + 3, rows, sum);
-    }
 }
 
 /// Step `t` of part `s`, for all rows.
@@ -324,12 +282,8 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                     *sum = [v.shl_int(v.splat_int(rows.word::<ROWS>(r, 65)), offset); N];
                 }
             }
-            for eight in 0..8 {
-                let (mut place, mut rows) = (place, rows);
-                place.codes = place.codes.add(eight * 8 * WORD_BYTES);
-                rows.record = rows.record.add(eight * 8 * rows.words_apart::<ROWS>());
-                four_steps::<V, C, ROWS, N, 0>(v, place, 0, rows, &mut sum);
-                four_steps::<V, C, ROWS, N, 4>(v, place, 0, rows, &mut sum);
+            for t in 0..64 {
+                steps::<V, C, ROWS, N>(v, place, 0, t, rows, &mut sum);
             }
         } else {
             if let Some(offset) = offset::<V, C>() {
@@ -344,18 +298,19 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 sum = sum.map(|sum| sum.map(|sum| v.shl_int(sum, offset)));
             }
             for p in 0..subs / 2 {
-                let mut dot = [[v.splat_int(0); N]; ROWS];
-                four_steps::<V, C, ROWS, N, 0>(v, place, 2 * p, rows, &mut dot);
-                if subs == 8 {
-                    four_steps::<V, C, ROWS, N, 4>(v, place, 2 * p, rows, &mut dot);
+                for half in 0..2 {
+                    let s = 2 * p + half;
+                    let mut dot = [[v.splat_int(0); N]; ROWS];
+                    for t in 0..64 / subs {
+                        steps::<V, C, ROWS, N>(v, place, s, t, rows, &mut dot);
+                    }
+                    for n in 0..N {
+                        let scale = v.half(load_scales(n, p), half == 1);
+                        for (dot, sum) in dot.iter().zip(&mut sum) {
+                            sum[n] = v.add_int(sum[n], v.mul_int(dot[n], scale));
+                        }
+                    }
                 }
-                add_scaled(v, &mut sum, &dot, |n| v.half(load_scales(n, p), false));
-                dot = [[v.splat_int(0); N]; ROWS];
-                four_steps::<V, C, ROWS, N, 0>(v, place, 2 * p + 1, rows, &mut dot);
-                if subs == 8 {
-                    four_steps::<V, C, ROWS, N, 4>(v, place, 2 * p + 1, rows, &mut dot);
-                }
-                add_scaled(v, &mut sum, &dot, |n| v.half(load_scales(n, p), true));
             }
         }
         for n in 0..N {
