@@ -1,6 +1,6 @@
 //! all-MiniLM-L6-v2 as a whole, beside the engines of `benches/peers/minilm.py`. One thread; two threads of ours beside one.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -161,7 +161,7 @@ fn row(
             let once = python.borrow_mut().time(&request, 1).and_then(|_| python.borrow_mut().time(&request, 1));
             match once {
                 Ok(seconds) if best.as_ref().is_none_or(|(least, _)| seconds < *least) => {
-                    best = Some((seconds, request))
+                    best = Some((seconds, request));
                 }
                 Ok(_) => {}
                 Err(why) => peer::missing(peer, why),

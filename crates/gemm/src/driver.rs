@@ -38,7 +38,7 @@ pub(crate) enum Source<'a, W> {
 
 /// A product whose shapes were checked.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a, W> {
+pub struct Product<'a, W> {
     pub(crate) k: usize,
     pub(crate) a: MatrixRef<'a, f32>,
     pub(crate) pack_a: bool,
@@ -63,7 +63,7 @@ unsafe impl Sync for Output {}
 unsafe impl Send for Output {}
 
 /// The elements of C that one thread computes, and its scratch.
-pub(crate) struct Part<'s> {
+pub struct Part<'s> {
     pub(crate) rows: Range<usize>,
     pub(crate) cols: Range<usize>,
     pub(crate) scratch: &'s mut [f32],

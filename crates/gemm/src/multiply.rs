@@ -3,7 +3,7 @@
 use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
-use crate::driver::{ComputePart, KC, Output, Part, Product, Source, scratch_len};
+use crate::driver::{KC, Output, Part, Product, Source, scratch_len};
 use crate::packed::{PANEL, PackedB};
 use crate::weight::Weight;
 use crate::{Epilogue, GemmError};
@@ -194,7 +194,7 @@ pub fn gemm<W: Weight>(
     let grid = Grid::new(threads, m, n, k, is_packed);
     if grid.rows * grid.cols == 1 {
         let mut part = Part { rows: 0..m, cols: 0..n, scratch: align(scratch) };
-        isa.dispatch(ComputePart { product: &product, part: &mut part });
+        W::compute(isa, &product, &mut part);
         return Ok(());
     }
     let (rows, cols) = grid.largest(m, n);
@@ -208,7 +208,7 @@ pub fn gemm<W: Weight>(
         *part = Part { rows: row..m.min(row + rows), cols: col..n.min(col + cols), scratch: align(scratch) };
         count += 1;
     }
-    parallel.for_each(&mut parts[..count], |_, part| isa.dispatch(ComputePart { product: &product, part }));
+    parallel.for_each(&mut parts[..count], |_, part| W::compute(isa, &product, part));
     Ok(())
 }
 

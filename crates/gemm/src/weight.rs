@@ -1,7 +1,9 @@
 //! The element types of the right operand.
 
-use kernform_simd::Simd;
+use kernform_simd::{Isa, Simd};
 use kernform_tensor::{Element, ToF32, bf16, f16};
+
+use crate::driver::{ComputePart, Part, Product};
 
 /// An element type of weights: `f32`, or 16 bits that are widened in registers on their way into the product.
 ///
@@ -9,7 +11,9 @@ use kernform_tensor::{Element, ToF32, bf16, f16};
 pub trait Weight: Element + ToF32 + sealed::Load {}
 
 pub(crate) mod sealed {
-    use kernform_simd::Simd;
+    use kernform_simd::{Isa, Simd};
+
+    use crate::driver::{Part, Product};
 
     /// What the kernels do with elements of a type.
     pub trait Load: Sized {
@@ -18,6 +22,10 @@ pub(crate) mod sealed {
         /// # Safety
         /// `from` must be readable for as many elements.
         unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F32;
+
+        /// Computes one part of a product, on the level of `isa`. A function of its own for each type, so that the kernels
+        /// are compiled in this crate and not again in each that multiplies.
+        fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>);
 
         /// Packs a whole panel whose columns, `stride` apart in `from`, are contiguous, and says so; or does nothing.
         #[inline(always)]
@@ -34,6 +42,11 @@ impl sealed::Load for f32 {
     unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::F32 {
         // SAFETY: the caller's word.
         unsafe { s.load_ptr(from) }
+    }
+
+    #[inline(never)]
+    fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>) {
+        isa.dispatch(ComputePart { product, part });
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -57,6 +70,11 @@ impl sealed::Load for f16 {
         // SAFETY: the caller's word; the type is its bits.
         unsafe { s.load_f16_ptr(from.cast()) }
     }
+
+    #[inline(never)]
+    fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>) {
+        isa.dispatch(ComputePart { product, part });
+    }
 }
 
 impl Weight for bf16 {}
@@ -66,5 +84,10 @@ impl sealed::Load for bf16 {
     unsafe fn load<S: Simd>(s: S, from: *const bf16) -> S::F32 {
         // SAFETY: the caller's word; the type is its bits.
         unsafe { s.load_bf16_ptr(from.cast()) }
+    }
+
+    #[inline(never)]
+    fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>) {
+        isa.dispatch(ComputePart { product, part });
     }
 }

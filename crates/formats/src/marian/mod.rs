@@ -25,7 +25,7 @@ use std::path::Path;
 /// The tensor that holds the model's configuration, as YAML text.
 pub const CONFIGURATION: &str = "special:model.yml";
 
-/// A Marian model over bytes: a slice, or the [`ModelBytes`](crate::ModelBytes) of a file.
+/// A Marian model over bytes: a slice, or the [`ModelBytes`] of a file.
 ///
 /// Tensors that intgemm quantised are of type I8, with the shape that the file states; their elements stand in the order
 /// of the transposed matrix, embedding tables excepted. [`MarianFile::multiplier`] gives the factor that made them.

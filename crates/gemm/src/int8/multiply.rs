@@ -186,11 +186,18 @@ fn run(
         count += 1;
     }
     if let [part] = &mut parts[..count] {
-        isa.dispatch(ComputePart { product: &product, part });
+        compute(isa, &product, part);
         return Ok(());
     }
-    parallel.for_each(&mut parts[..count], |_, part| isa.dispatch(ComputePart { product: &product, part }));
+    parallel.for_each(&mut parts[..count], |_, part| compute(isa, &product, part));
     Ok(())
+}
+
+/// Computes one part on the level of `isa`: a function that is compiled in this crate, and not again with the kernels in
+/// each that multiplies.
+#[inline(never)]
+fn compute(isa: Isa, product: &Product<'_>, part: &mut Part<'_>) {
+    isa.dispatch(ComputePart { product, part });
 }
 
 /// Into how many parts rows and columns are cut: rows first, so that each row is quantised once.

@@ -19,7 +19,9 @@ mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use kernform_simd::{Isa, Kernel, Level, Simd};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use kernform_simd::Level;
+use kernform_simd::{Isa, Kernel, Simd};
 
 use crate::Format;
 pub(crate) use tile::TileArgs;
