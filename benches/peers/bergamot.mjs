@@ -1,5 +1,6 @@
 // Marian as WebAssembly, line by line: node bergamot.mjs PACKAGE_DIR MODEL_DIR FROM TO < lines > lines
-// Milliseconds of loading (up to the first answer) and of all lines together go to stderr.
+// Milliseconds of loading (up to the first answer) and of all lines together go to stderr. With ULP_SEED, a number, every
+// result of a product of bytes is moved by ULP_STEPS floats (one), up or down at random: how much the answers hang on that.
 import { Worker } from 'node:worker_threads';
 import { cpSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +16,27 @@ function read(pattern) {
 const copy = mkdtempSync(join(tmpdir(), 'bergamot-'));
 cpSync(join(packageDir, 'worker'), copy, { recursive: true });
 writeFileSync(join(copy, 'package.json'), '{"type":"commonjs"}');
+if (process.env.ULP_SEED) {
+    const path = join(copy, 'translator-worker.js');
+    const parts = readFileSync(path, 'utf8').split('return Object.fromEntries(mapping);');
+    if (parts.length !== 2) throw new Error('another translator-worker.js than of version 0.4.9');
+    writeFileSync(path, parts.join(`
+        const linked = Object.fromEntries(mapping);
+        const multiply = linked['int8_multiply_and_add_bias'];
+        let state = ${Number(process.env.ULP_SEED)};
+        const steps = ${Number(process.env.ULP_STEPS ?? 1)};
+        linked['int8_multiply_and_add_bias'] = (...args) => {
+            multiply(...args);
+            // The last argument is where the results are; the ninth and the eleventh are their rows and columns.
+            const results = new Int32Array(info['env']['memory'].buffer, args[11], args[8] * args[10]);
+            for (let i = 0; i < results.length; i++) {
+                state = (Math.imul(state, 1664525) + 1013904223) | 0;
+                // Zeros and all that is close to them stay: less of their magnitude is no number.
+                if ((results[i] & 0x7fffffff) > steps) results[i] += (state & 0x800000) ? steps : -steps;
+            }
+        };
+        return linked;`));
+}
 const worker = new Worker(join(copy, 'translator-worker.js'));
 const waiting = new Map();
 let calls = 0;
