@@ -3,6 +3,7 @@
 /// Attention weights of every layer and head, with the labels of both axes.
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionMap {
+    pub(crate) subject: &'static Subject,
     /// The word.
     pub(crate) word: String,
     /// What each column stands for: the letters and the end mark.
@@ -15,10 +16,34 @@ pub(crate) struct AttentionMap {
     pub(crate) weights: Vec<f32>,
 }
 
+/// What a map shows, in words.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// What the weights say.
+    pub(crate) caption: &'static str,
+    /// What the columns are together.
+    pub(crate) columns: &'static str,
+    /// What the rows are together.
+    pub(crate) rows: &'static str,
+}
+
+/// Spelling against phonemes.
+pub(crate) static PRONUNCIATION: Subject = Subject {
+    caption: "Which letters the model looks at for each phoneme",
+    columns: "spelling",
+    rows: "pronunciation",
+};
+
 /// The label of `</s>`.
 pub(crate) const END: &str = "end";
 
 impl AttentionMap {
+    /// What the weights of the mean are the mean of.
+    pub(crate) fn source(&self) -> String {
+        let (layers, heads) = (self.layers, self.heads);
+        if layers * heads == 1 { "one head".into() } else { format!("mean of {layers} layers × {heads} heads") }
+    }
+
     /// Weights of one head, `[phonemes, letters]`.
     pub(crate) fn panel(&self, layer: usize, head: usize) -> &[f32] {
         let size = self.panel_len();
@@ -66,7 +91,7 @@ pub(crate) fn example() -> AttentionMap {
             weights.extend(raw.iter().map(|weight| weight / sum));
         }
     }
-    AttentionMap { word: "attention".into(), letters, phonemes, layers, heads, weights }
+    AttentionMap { subject: &PRONUNCIATION, word: "attention".into(), letters, phonemes, layers, heads, weights }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) fn draw(map: &AttentionMap, colours: Colours, columns: usize) -> Stri
     }
     let _ = write!(text, "\n{:label$}  0 ", "");
     cells(&mut text, (0..16).map(|step| step as f32 / 15.0), 1, colours);
-    let _ = writeln!(text, " {end}   attention, mean of {} layers × {} heads", map.layers, map.heads);
+    let _ = writeln!(text, " {end}   attention, {}", map.source());
     text
 }
 

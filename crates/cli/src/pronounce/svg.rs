@@ -34,14 +34,13 @@ const SMALL: Size = Size { cell: 11, font: 8 };
 impl Size {
     /// Space for the row labels.
     fn left(self, map: &AttentionMap) -> usize {
-        let longest = map.phonemes.iter().map(|label| label.chars().count()).max().unwrap_or(0);
         // A monospaced letter is about 0.6 of its size wide.
-        longest * self.font * 5 / 8 + self.font / 2 + 2
+        longest(&map.phonemes) * self.font * 5 / 8 + self.font / 2 + 2
     }
 
     /// Space for the column labels.
-    fn top(self) -> usize {
-        self.font + self.font / 2
+    fn top(self, map: &AttentionMap) -> usize {
+        if are_upright(map) { longest(&map.letters) * self.font * 5 / 8 + self.font } else { self.font + self.font / 2 }
     }
 
     fn width(self, map: &AttentionMap) -> usize {
@@ -49,8 +48,18 @@ impl Size {
     }
 
     fn height(self, map: &AttentionMap) -> usize {
-        self.top() + map.phonemes.len() * self.cell
+        self.top(map) + map.phonemes.len() * self.cell
     }
+}
+
+/// Characters of the longest label.
+fn longest(labels: &[String]) -> usize {
+    labels.iter().map(|label| label.chars().count()).max().unwrap_or(0)
+}
+
+/// Whether labels of columns are turned, since they are longer than a letter or the end mark.
+fn are_upright(map: &AttentionMap) -> bool {
+    longest(&map.letters) > 3
 }
 
 /// The whole picture.
@@ -66,7 +75,9 @@ pub(crate) fn draw(map: &AttentionMap) -> String {
     let grid_width = (map.heads * panel_width).saturating_sub(gap);
     // Wide enough for the explanation under the title.
     let width = (bar_left + 70).max(MARGIN + grid_width).max(620) + MARGIN;
-    let height = grid_top + (map.layers * panel_height).saturating_sub(gap) + MARGIN;
+    let is_one_head = map.layers * map.heads == 1;
+    let bottom = if is_one_head { grid_title - 34 } else { grid_top + (map.layers * panel_height).saturating_sub(gap) };
+    let height = bottom + MARGIN;
 
     let mut svg = String::new();
     // Writing to a string cannot fail.
@@ -79,7 +90,11 @@ pub(crate) fn draw(map: &AttentionMap) -> String {
     headline(&mut svg, map);
     axis_titles(&mut svg, map, mean_left, mean_top);
     panel(&mut svg, map, &mean, scale_end(&mean), LARGE, mean_left, mean_top);
-    colour_bar(&mut svg, scale_end(&mean), bar_left, mean_top + LARGE.top(), map.phonemes.len() * LARGE.cell);
+    colour_bar(&mut svg, scale_end(&mean), bar_left, mean_top + LARGE.top(map), map.phonemes.len() * LARGE.cell);
+    if is_one_head {
+        svg.push_str("</svg>\n");
+        return svg;
+    }
     let _ = writeln!(
         svg,
         "<text class=\"strong title\" x=\"{MARGIN}\" y=\"{grid_title}\" font-size=\"14\">Layer by layer, head by head\
@@ -104,46 +119,59 @@ pub(crate) fn draw(map: &AttentionMap) -> String {
 }
 
 fn headline(svg: &mut String, map: &AttentionMap) {
-    let phonemes = map.phonemes[..map.phonemes.len().saturating_sub(1)].join(" ");
+    let mut phonemes = map.phonemes[..map.phonemes.len().saturating_sub(1)].join(" ");
+    // What does not fit on the line stands at the rows anyway.
+    if map.word.chars().count() + phonemes.chars().count() > 56 {
+        phonemes.clear();
+    }
+    let title: String = map.word.chars().take(64).collect();
     let _ = writeln!(
         svg,
         "<text class=\"strong title\" x=\"{MARGIN}\" y=\"{}\" font-size=\"20\">{} <tspan class=\"label\" font-size=\"16\" \
          font-weight=\"400\" dx=\"8\">{}</tspan></text>",
         MARGIN + 16,
-        Escaped(&map.word),
+        Escaped(&title),
         Escaped(&phonemes)
     );
     let _ = writeln!(
         svg,
-        "<text x=\"{MARGIN}\" y=\"{}\" font-size=\"12\">Which letters the model looks at for each phoneme, mean of {} layers × {} \
-         heads. Rows sum to 1.</text>",
+        "<text x=\"{MARGIN}\" y=\"{}\" font-size=\"12\">{}, {}. Rows sum to 1.</text>",
         MARGIN + 38,
-        map.layers,
-        map.heads
+        map.subject.caption,
+        map.source()
     );
 }
 
 /// The names of the axes of the large panel at `(x, y)`.
 fn axis_titles(svg: &mut String, map: &AttentionMap, x: usize, y: usize) {
     let middle_x = x + LARGE.left(map) + map.letters.len() * LARGE.cell / 2;
-    let middle_y = y + LARGE.top() + map.phonemes.len() * LARGE.cell / 2;
+    let middle_y = y + LARGE.top(map) + map.phonemes.len() * LARGE.cell / 2;
     let below = y + LARGE.height(map) + 18;
-    let _ =
-        writeln!(svg, "<text x=\"{middle_x}\" y=\"{below}\" font-size=\"12\" text-anchor=\"middle\">spelling</text>");
     let _ = writeln!(
         svg,
-        "<text transform=\"translate({} {middle_y}) rotate(-90)\" font-size=\"12\" text-anchor=\"middle\">pronunciation</text>",
-        x - 8
+        "<text x=\"{middle_x}\" y=\"{below}\" font-size=\"12\" text-anchor=\"middle\">{}</text>",
+        map.subject.columns
+    );
+    let _ = writeln!(
+        svg,
+        "<text transform=\"translate({} {middle_y}) rotate(-90)\" font-size=\"12\" text-anchor=\"middle\">{}</text>",
+        x - 8,
+        map.subject.rows
     );
 }
 
 /// Weights `[phonemes, letters]` as cells, full colour at `end`, with labels at the left and on top.
 fn panel(svg: &mut String, map: &AttentionMap, weights: &[f32], end: f32, size: Size, x: usize, y: usize) {
     let Size { cell, font } = size;
-    let (left, top) = (x + size.left(map), y + size.top());
+    let (left, top) = (x + size.left(map), y + size.top(map));
     let (columns, rows) = (map.letters.len(), map.phonemes.len());
     let _ = writeln!(svg, "<g class=\"label\" font-size=\"{font}\">");
     for (column, letter) in map.letters.iter().enumerate() {
+        if are_upright(map) {
+            let (x, y) = (left + column * cell + cell / 2 + font * 3 / 8, top - font / 2);
+            let _ = write!(svg, "<text transform=\"translate({x} {y}) rotate(-90)\">{}</text>", Escaped(letter));
+            continue;
+        }
         // A letter stands over its column; the end mark is wider than one and grows to the right.
         let (anchor, shift) = if letter.len() > 1 { ("start", 1) } else { ("middle", cell / 2) };
         let (x, y) = (left + column * cell + shift, top - font / 2);

@@ -12,7 +12,7 @@ use kernform_model::{Limits, ModelError, Plan, Session, generate};
 use kernform_tensor::Serial;
 
 use super::answer::{Answer, Found, Pronunciation, Wrong};
-use super::attention::{AttentionMap, END};
+use super::attention::{AttentionMap, END, PRONUNCIATION};
 use super::feed::Job;
 use super::queue::Queue;
 use crate::errors::Failure;
@@ -129,6 +129,7 @@ impl Work {
             ids.iter().map(|id| label(id).to_owned()).collect()
         };
         Ok(AttentionMap {
+            subject: &PRONUNCIATION,
             word: word.to_owned(),
             letters: labels(&source),
             phonemes: labels(outputs),

@@ -6,7 +6,7 @@ use kernform_translate::Alignment;
 
 use super::Answer;
 use crate::errors::Failure;
-use crate::pronounce::attention::AttentionMap;
+use crate::pronounce::attention::{AttentionMap, Subject};
 use crate::pronounce::{heatmap, svg};
 use crate::term::{self, Colours};
 
@@ -39,11 +39,27 @@ pub(crate) fn picture(path: &Path, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A piece without the mark of a word's beginning; the end token in words.
+fn label(piece: &str) -> String {
+    match piece.trim_start_matches('\u{2581}') {
+        "</s>" => "end".into(),
+        word => word.into(),
+    }
+}
+
+/// Source against translation.
+static TRANSLATION: Subject = Subject {
+    caption: "What each token of the translation looks at in the source",
+    columns: "source",
+    rows: "translation",
+};
+
 fn map(title: &str, alignment: &Alignment, columns: Vec<String>) -> AttentionMap {
     AttentionMap {
+        subject: &TRANSLATION,
         word: title.to_string(),
-        letters: columns,
-        phonemes: alignment.target.clone(),
+        letters: columns.iter().map(|piece| label(piece)).collect(),
+        phonemes: alignment.target.iter().map(|piece| label(piece)).collect(),
         layers: 1,
         heads: 1,
         weights: alignment.weights.clone(),
