@@ -89,7 +89,7 @@ impl SentenceConfig {
                     return Err(wrong(kind, format!("the model stands in the folder {path:?}; give that folder")));
                 }
                 (1, "Pooling") => {
-                    let file = format!("{path}/config.json");
+                    let file = if path.is_empty() { "config.json".into() } else { format!("{path}/config.json") };
                     let config = read(&file)?.ok_or_else(|| wrong(kind, format!("there is no {file}")))?;
                     pooling = modes(&config)?;
                     if pooling.is_empty() {
