@@ -33,7 +33,8 @@ pub(crate) fn exp2_nonpositive_of<S: Simd, const N: usize>(s: S, mut t: [S::F32;
     for (t, shifted) in t.iter_mut().zip(&mut shifted) {
         // The comparison picks `t` where it is NaN.
         *t = s.max(s.splat(LEAST), *t);
-        *shifted = s.add(*t, magic);
+        // A NaN, whose payload would be added to the exponent, counts as 0 here; it stays in `t`.
+        *shifted = s.add(s.min(*t, s.splat(0.0)), magic);
     }
     let mut r = t;
     for (r, shifted) in r.iter_mut().zip(&shifted) {
@@ -85,7 +86,11 @@ mod tests {
         for t in [-127.0, -127.000_01, -1e4, -1e30, f32::MIN, f32::NEG_INFINITY] {
             assert_eq!(exp2(t).to_bits(), 0, "{t}");
         }
-        assert!(exp2(f32::NAN).is_nan());
+        for payload in [0, 1, 0x1ff, 0x3f_ffff] {
+            for sign in [0, 1 << 31] {
+                assert!(exp2(f32::from_bits(0x7fc0_0000 | payload | sign)).is_nan(), "{payload:#x}");
+            }
+        }
         for n in 0..=126 {
             assert_eq!(exp2(-(n as f32)), 2f32.powi(-n));
         }
