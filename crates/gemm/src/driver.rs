@@ -1,6 +1,6 @@
 //! The loops around the micro-kernel.
 //!
-//! C is cut into parts for threads. Inside a part, A is cut into blocks of [`MC`] rows by [`KC`] columns that stay in the
+//! C is cut into parts for threads. Inside a part, A is cut into blocks of [`MC`](crate::blocking::MC) rows by [`KC`] columns that stay in the
 //! second-level cache while panels of B pass through the first-level one (Goto and van de Geijn 2008, section 4.2). Blocks
 //! over `k` come in ascending order and reload what the one before stored, so that no block size shows in the result.
 
@@ -10,22 +10,15 @@ use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
 use kernform_tensor::{MatrixRef, cast_slice_mut};
 
+use crate::blocking::{KC, NC, a_stride, divide, even_block, row_block, scratch_len};
 use crate::kernels::Sweep;
 use crate::pack::{pack_columns, pack_rows};
 use crate::packed::PANEL;
 use crate::tiles::{MAX_COLS, MAX_ROWS, MAX_TILE, Tiling, sweep_fn};
 use crate::weight::Weight;
 
-/// Steps of `k` in a block: a panel of B, 16 KiB, takes half of a first-level cache.
-pub(crate) const KC: usize = 256;
-/// Rows of A in a block: 240 KiB, half of a second-level cache.
-pub(crate) const MC: usize = 240;
-/// Columns of B that are packed at once where more than one block of rows uses them.
-pub(crate) const NC: usize = 512;
 /// Columns that all strips of a block go through before they go on.
 const CHUNK: usize = 128;
-/// Extra floats in a row of packed A, so that rows do not fall into the same cache sets.
-const A_PAD: usize = 16;
 /// Where chains without a bias begin.
 static ZEROS: [f32; MAX_COLS] = [0.0; MAX_COLS];
 
@@ -69,20 +62,6 @@ pub struct Part<'s> {
     pub(crate) scratch: &'s mut [f32],
 }
 
-/// Floats of scratch for the blocks of A and of B in a part of `rows` x `cols`: whole cache lines, and never less for
-/// larger numbers.
-pub(crate) fn scratch_len(rows: usize, cols: usize, k: usize, pack_a: bool, pack_b: bool) -> (usize, usize) {
-    let kc = k.min(KC);
-    let a = if pack_a { rows.min(MC) * a_stride(kc) } else { 0 };
-    let b = if pack_b { kc * cols.min(NC).next_multiple_of(PANEL) } else { 0 };
-    (a, b)
-}
-
-/// Floats from a row of packed A to the next.
-const fn a_stride(kc: usize) -> usize {
-    kc.next_multiple_of(PANEL) + A_PAD
-}
-
 /// Computes one part of a product.
 pub(crate) struct ComputePart<'a, 's, W> {
     pub(crate) product: &'a Product<'a, W>,
@@ -104,10 +83,7 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         let way = Way::new(&p.b, strips);
         let k_block = even_block(p.k, way.most_steps(&p.b, rows.len(), strips, p.k, p.pack_a));
         let col_block = if way == Way::Packed { cols.len() } else { NC };
-        let row_block = match strips {
-            1 => rows.len(),
-            _ => even_block(rows.len(), MC).next_multiple_of(tiling.max_rows),
-        };
+        let row_block = row_block(&tiling, rows.len());
         let mut col = cols.start;
         while col < cols.end {
             let width = col_block.min(cols.end - col);
@@ -128,27 +104,6 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
             }
             col += width;
         }
-    }
-}
-
-// A division takes as long as a small tile's row: the common cases below do without.
-
-/// The least block length that cuts `len` into as many blocks as `most` does.
-const fn even_block(len: usize, most: usize) -> usize {
-    if len == 0 {
-        1
-    } else if len <= most {
-        len
-    } else {
-        len.div_ceil(len.div_ceil(most))
-    }
-}
-
-/// Quotient and remainder.
-const fn divide(a: usize, b: usize) -> (usize, usize) {
-    match b {
-        1 => (a, 0),
-        _ => (a / b, a % b),
     }
 }
 

@@ -3,7 +3,8 @@
 use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
-use crate::driver::{KC, Output, Part, Product, Source, scratch_len};
+use crate::blocking::{KC, scratch_len};
+use crate::driver::{Output, Part, Product, Source};
 use crate::packed::{PANEL, PackedB};
 use crate::weight::Weight;
 use crate::{Epilogue, GemmError};

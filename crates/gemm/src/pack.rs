@@ -103,7 +103,7 @@ pub(crate) fn pack_panel<S: Simd, W: Weight>(
     }
 }
 
-/// Copies a block of A, `rows` x `cols` from (`row`, `col`) on, to rows of `stride` floats.
+/// Copies a block of A, `rows` x `cols` from (`row`, `col`) on, to rows of `stride` floats, for which `into` must have room.
 #[inline(always)]
 pub(crate) fn pack_rows(
     a: MatrixRef<'_, f32>,
@@ -114,7 +114,7 @@ pub(crate) fn pack_rows(
 ) {
     let data = a.as_slice();
     let (row_stride, col_stride) = (a.row_stride(), a.col_stride());
-    for (i, into) in into.chunks_exact_mut(stride).take(rows).enumerate() {
+    for (i, into) in into[..rows * stride].chunks_exact_mut(stride).enumerate() {
         let start = (row + i) * row_stride + col * col_stride;
         if col_stride == 1 {
             into[..cols].copy_from_slice(&data[start..start + cols]);

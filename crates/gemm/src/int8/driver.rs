@@ -115,7 +115,7 @@ impl Block<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&self, s: S, scales: &mut [f32], a: &mut [u8]) {
         let (k, format) = (self.p.k, self.p.kernels.format);
-        for ((i, into), scale) in a.chunks_exact_mut(self.stride).take(self.rows).enumerate().zip(scales) {
+        for ((i, into), scale) in a[..self.rows * self.stride].chunks_exact_mut(self.stride).enumerate().zip(scales) {
             let i = self.row + i;
             let multiplier;
             match self.p.rows {

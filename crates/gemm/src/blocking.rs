@@ -1,0 +1,84 @@
+//! The sizes of the blocks into which a product is cut, and the scratch that they need.
+
+use crate::packed::PANEL;
+use crate::tiles::Tiling;
+
+/// Steps of `k` in a block: a panel of B, 16 KiB, takes half of a first-level cache.
+pub(crate) const KC: usize = 256;
+/// Rows of A in a block: 240 KiB, half of a second-level cache.
+pub(crate) const MC: usize = 240;
+/// Columns of B that are packed at once where more than one block of rows uses them.
+pub(crate) const NC: usize = 512;
+/// Extra floats in a row of packed A, so that rows do not fall into the same cache sets.
+const A_PAD: usize = 16;
+
+/// Floats of scratch for the blocks of A and of B in a part of `rows` x `cols`: whole cache lines, and never less for
+/// larger numbers.
+pub(crate) fn scratch_len(rows: usize, cols: usize, k: usize, pack_a: bool, pack_b: bool) -> (usize, usize) {
+    let kc = k.min(KC);
+    let a = if pack_a { rows.min(MC) * a_stride(kc) } else { 0 };
+    let b = if pack_b { kc * cols.min(NC).next_multiple_of(PANEL) } else { 0 };
+    (a, b)
+}
+
+/// Floats from a row of packed A to the next.
+pub(crate) const fn a_stride(kc: usize) -> usize {
+    kc.next_multiple_of(PANEL) + A_PAD
+}
+
+// A division takes as long as a small tile's row: the common cases below do without.
+
+/// Rows in a block, at most [`MC`]: whole strips where there are several.
+pub(crate) const fn row_block(tiling: &Tiling, rows: usize) -> usize {
+    match tiling.strips(rows) {
+        1 => rows,
+        _ => even_block(rows, MC - MC % tiling.max_rows).next_multiple_of(tiling.max_rows),
+    }
+}
+
+/// The least block length that cuts `len` into as many blocks as `most` does.
+pub(crate) const fn even_block(len: usize, most: usize) -> usize {
+    if len == 0 {
+        1
+    } else if len <= most {
+        len
+    } else {
+        len.div_ceil(len.div_ceil(most))
+    }
+}
+
+/// Quotient and remainder.
+pub(crate) const fn divide(a: usize, b: usize) -> (usize, usize) {
+    match b {
+        1 => (a, 0),
+        _ => (a / b, a % b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernform_simd::{Isa, Kernel, Simd};
+    use kernform_testkit::isa_tests;
+
+    struct RowBlocks;
+
+    impl Kernel for RowBlocks {
+        type Output = ();
+
+        fn run<S: Simd>(self, _: S) {
+            let tiling = Tiling::of::<S>();
+            for rows in 1..=20 * MC {
+                let block = row_block(&tiling, rows);
+                assert!((1..=MC).contains(&block), "a block of {block} of {rows} rows has no room in the scratch");
+                assert!(block >= rows || block.is_multiple_of(tiling.max_rows), "{block} of {rows} rows cut a strip");
+            }
+        }
+    }
+
+    fn row_blocks_have_room(isa: Isa) {
+        isa.dispatch(RowBlocks);
+    }
+
+    isa_tests!(row_blocks_have_room);
+}
