@@ -2,7 +2,9 @@
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use crate::levels::{portable::Portable, scalar::Scalar};
+#[cfg(not(kernform_scalar_only))]
+use crate::levels::portable::Portable;
+use crate::levels::scalar::{HAS_HARDWARE_FMA, Scalar};
 use crate::{Class, Fused, Kernel, Level, LevelError, Simd, Unfused};
 
 /// Proof that this CPU can run a [`Level`]: exists only after detection, is one byte, and is free to copy.
@@ -55,6 +57,14 @@ impl Isa {
 
     /// Runs `kernel`, compiled for the vectors of this token's level, which are those of its [`Level::base`].
     #[inline]
+    #[cfg(kernform_scalar_only)]
+    pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        if HAS_HARDWARE_FMA { dispatch_scalar(kernel) } else { Scalar::<Unfused>::new().vectorize(kernel) }
+    }
+
+    /// Runs `kernel`, compiled for the vectors of this token's level, which are those of its [`Level::base`].
+    #[inline]
+    #[cfg(not(kernform_scalar_only))]
     pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0.base() {
             #[cfg(target_arch = "x86_64")]
@@ -98,7 +108,13 @@ pub fn cap(level: Option<Level>) {
     BEST.store(0, Relaxed);
 }
 
+/// The least level that there is.
+const LEAST: Level = if cfg!(kernform_scalar_only) && HAS_HARDWARE_FMA { Level::Scalar } else { Level::ScalarUnfused };
+
 fn is_present(level: Level) -> bool {
+    if cfg!(kernform_scalar_only) {
+        return level == LEAST;
+    }
     match level {
         Level::ScalarUnfused | Level::Scalar | Level::Portable => true,
         Level::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
@@ -129,7 +145,7 @@ fn find_best() -> Isa {
         .filter(|level| cap.is_none_or(|cap| *level <= cap))
         .filter(|level| cap == Some(*level) || is_preferred(*level))
         .find(|level| is_present(*level))
-        .map_or(Isa(Level::ScalarUnfused), Isa)
+        .map_or(Isa(LEAST), Isa)
 }
 
 /// Whether a level is chosen where nobody asks for it by name.
@@ -137,7 +153,7 @@ fn find_best() -> Isa {
 /// Emulated FMA is a hundred times slower than none: without the hardware the scalar level is only run when named.
 fn is_preferred(level: Level) -> bool {
     match level {
-        Level::Scalar => crate::levels::scalar::HAS_HARDWARE_FMA,
+        Level::Scalar => HAS_HARDWARE_FMA,
         // Vectors of a target without vector registers are emulated in memory.
         Level::Portable => crate::levels::portable::HAS_HARDWARE_VECTORS,
         _ => true,
