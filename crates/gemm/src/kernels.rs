@@ -15,7 +15,7 @@ use crate::weight::Weight;
 
 /// Where a sweep reads and writes. Strides are in elements.
 #[derive(Clone, Copy)]
-pub(crate) struct Sweep<W> {
+pub struct Sweep<W> {
     /// Steps of `k`.
     pub(crate) k: usize,
     /// Strips of rows, one below the other.

@@ -18,6 +18,8 @@ mod pack;
 mod packed;
 pub mod reference;
 mod tiles;
+#[cfg(kernform_vfma)]
+mod vfma;
 mod weight;
 
 pub use epilogue::Epilogue;

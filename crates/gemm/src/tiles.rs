@@ -34,6 +34,8 @@ impl Tiling {
             (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
             (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
             (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, narrow: 8 },
+            // A fused multiply-add whose operands stay in registers; see `crate::vfma`.
+            (1, _) if cfg!(kernform_vfma) => Tiling { max_rows: 4, lone_rows: 4, unit: 4, narrow: 4 },
             _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, narrow: 4 },
         }
     }
@@ -57,6 +59,8 @@ impl Tiling {
             (4, 32.., 2) => 3,
             (4, 32.., 3) => 2,
             (4, ..32, 1) => 2,
+            // No tile may reach from one panel into the next, so 3 is none that is chosen.
+            (1, _, 1 | 2) if cfg!(kernform_vfma) => 2,
             _ => 1,
         }
     }
@@ -74,6 +78,9 @@ macro_rules! choose {
 /// The function for tiles of `rows` rows and `cols` columns, a size that [`Tiling`] names.
 #[inline(always)]
 pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<S, W> {
+    if let Some(sweep) = W::own_sweep(rows, cols) {
+        return sweep;
+    }
     let vectors = cols / S::LANES;
     if S::LANES == 16 {
         choose!(S, W, rows, vectors; 1: 1 2 3 4 5 6 7 8; 2: 1 2 3 4; 3: 1 2 3 4; 4: 1 2 3 4; 5: 1 2 3 4; 6: 1 2 3;
@@ -84,6 +91,8 @@ pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<
         choose!(S, W, rows, vectors; 1: 2 4 8 12 16 20; 2: 2 4 8 12; 3: 2 4 8; 4: 2 4; 5: 2 4; 6: 2 4;)
     } else if S::LANES == 4 {
         choose!(S, W, rows, vectors; 1: 2 4 8; 2: 2 4;)
+    } else if cfg!(kernform_vfma) {
+        choose!(S, W, rows, vectors; 1: 4 8; 2: 4 8; 3: 4; 4: 4;)
     } else {
         choose!(S, W, rows, vectors; 1: 4; 2: 4;)
     }

@@ -14,6 +14,7 @@ pub(crate) mod sealed {
     use kernform_simd::{Isa, Simd};
 
     use crate::driver::{Part, Product};
+    use crate::kernels::SweepFn;
 
     /// What the kernels do with elements of a type.
     pub trait Load: Sized {
@@ -26,6 +27,12 @@ pub(crate) mod sealed {
         /// Computes one part of a product, on the level of `isa`. A function of its own for each type, so that the kernels
         /// are compiled in this crate and not again in each that multiplies.
         fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>);
+
+        /// The sweep of tiles that a level has for this type alone; see [`sweep_fn`](crate::tiles::sweep_fn).
+        #[inline(always)]
+        fn own_sweep<S: Simd>(_rows: usize, _cols: usize) -> Option<SweepFn<S, Self>> {
+            None
+        }
 
         /// Packs a whole panel whose columns, `stride` apart in `from`, are contiguous, and says so; or does nothing.
         #[inline(always)]
@@ -47,6 +54,12 @@ impl sealed::Load for f32 {
     #[inline(never)]
     fn compute(isa: Isa, product: &Product<'_, Self>, part: &mut Part<'_>) {
         isa.dispatch(ComputePart { product, part });
+    }
+
+    #[cfg(kernform_vfma)]
+    #[inline(always)]
+    fn own_sweep<S: Simd>(rows: usize, cols: usize) -> Option<crate::kernels::SweepFn<S, f32>> {
+        (S::LEVEL == kernform_simd::Level::Scalar).then(|| crate::vfma::sweep_fn(rows, cols))
     }
 
     #[cfg(target_arch = "x86_64")]

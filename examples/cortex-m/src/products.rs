@@ -79,6 +79,15 @@ fn int8(isa: Isa, (m, n, k): (usize, usize, usize), a: &[f32], b: &[i8], bias: &
     let rows = MatrixRef::new(&bytes, m, k).map_err(shape)?;
     let out = MatrixMut::new(&mut integers, m, n).map_err(shape)?;
     gemm_i8_i32(isa, &Serial, rows, &packed, out, &mut scratch).map_err(|error| error.to_string())?;
+    // Weights that a caller places need not begin at a whole word.
+    let (mut moved, mut again) = (vec![0; 1], vec![0; m * n]);
+    moved.extend_from_slice(packed.as_slice());
+    let placed = PackedI8::from_slice(k, n, &moved[1..]).map_err(|error| error.to_string())?;
+    let out = MatrixMut::new(&mut again, m, n).map_err(shape)?;
+    gemm_i8_i32(isa, &Serial, rows, &placed, out, &mut scratch).map_err(|error| error.to_string())?;
+    if again != integers {
+        return Err(format!("{m} x {n} x {k}: other sums with weights at an odd address"));
+    }
     let mut c = vec![0.0; m * n];
     let rows = Rows::Dynamic(MatrixRef::new(a, m, k).map_err(shape)?);
     let (epilogue, out) = (Epilogue::bias(Some(bias)), MatrixMut::new(&mut c, m, n).map_err(shape)?);
