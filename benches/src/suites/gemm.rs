@@ -1,5 +1,6 @@
 //! The dense product: f32 and its peers, weights of 16 bits, two threads.
 
+use kernform_gemm::fast_bf16::{FastBf16, PackedBf16, gemm_fast_bf16, gemm_fast_bf16_scratch_len};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_simd::Isa;
 use kernform_tensor::parallel::RayonPool;
@@ -146,6 +147,21 @@ fn bandwidth_table(settings: &Settings) -> Table {
     table
 }
 
+/// The name of products in bf16 arithmetic.
+const FAST: &str = "bf16 arithmetic";
+
+/// A product outside the contract.
+fn fast_product(token: FastBf16, operands: &Operands) -> Contestant<'_> {
+    let Operands { m, n, k, .. } = *operands;
+    let (a, b) = operands.views();
+    let packed = PackedBf16::pack(b).expect("memory for the packed operand");
+    let (mut c, mut scratch) = (vec![0.0; m * n], vec![0.0; gemm_fast_bf16_scratch_len(1, m, k)]);
+    Contestant::new(FAST, move || {
+        let out = MatrixMut::new(&mut c, m, n).expect("its own length");
+        gemm_fast_bf16(token, &Serial, a, &packed, out, &Epilogue::NONE, &mut scratch).expect("shapes that fit");
+    })
+}
+
 /// Weights of 16 bits beside those of 32: one row from memory, and many rows.
 fn half_table(settings: &Settings) -> Table {
     let mut rows = Vec::new();
@@ -165,11 +181,12 @@ fn half_table(settings: &Settings) -> Table {
             product("f16", &operands, Operand::Packed(&f16s), Serial),
             product("bf16", &operands, Operand::Packed(&bf16s), Serial),
         ];
+        contestants.extend(FastBf16::new().map(|token| fast_product(token, &operands)));
         let timings = alternate(&mut contestants, settings.rounds);
         rows.push(Row { case: name, work: 2.0 * (m * n * k) as f64, timings });
     }
     let ratio = |title, ours: &str| Ratio { title, ours: ours.into(), peers: vec!["f32".into()] };
-    let ratios = vec![ratio("f16 / f32", "f16"), ratio("bf16 / f32", "bf16")];
+    let ratios = vec![ratio("f16 / f32", "f16"), ratio("bf16 / f32", "bf16"), ratio("fast / f32", FAST)];
     let title = "gemm, packed weights of 16 bits".into();
     let table = Table { title, unit: "GFLOP/s, case m,n,k", ratios, limit: None, rows };
     table.print();

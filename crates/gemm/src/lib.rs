@@ -11,6 +11,8 @@ mod blocking;
 mod driver;
 mod epilogue;
 mod error;
+#[cfg(feature = "alloc")]
+pub mod fast_bf16;
 pub mod int8;
 mod kernels;
 mod multiply;

@@ -45,4 +45,4 @@ pub use levels::scalar::Scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use levels::simd128::Simd128;
 #[cfg(target_arch = "x86_64")]
-pub use levels::{avx2::Avx2, avx512::Avx512};
+pub use levels::{avx2::Avx2, avx512::Avx512, x86_detect::Avx512Bf16};

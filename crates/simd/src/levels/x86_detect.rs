@@ -42,6 +42,10 @@ static AVX_VNNI: Unnamed =
 /// CPUID leaf 7.0, ECX bit 11.
 static AVX512_VNNI: Unnamed = Unnamed::new(|| __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ecx & (1 << 11) != 0);
 
+/// CPUID leaf 7.1, EAX bit 5.
+static AVX512_BF16: Unnamed =
+    Unnamed::new(|| __cpuid(0).eax >= 7 && __cpuid_count(7, 0).eax >= 1 && __cpuid_count(7, 1).eax & (1 << 5) != 0);
+
 /// AVX2, FMA and F16C, with the operating system saving YMM registers.
 pub(crate) fn has_avx2() -> bool {
     avx2_cpuid::get() && F16C.get()
@@ -60,6 +64,18 @@ pub(crate) fn has_avx_vnni() -> bool {
 /// AVX512_VNNI on top of [`has_avx512`].
 pub(crate) fn has_avx512_vnni() -> bool {
     has_avx512() && AVX512_VNNI.get()
+}
+
+/// Proof of AVX512_BF16 on top of the level `avx512`. No level: its arithmetic is outside the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    /// The token, where the CPU and the operating system have what it stands for.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        (has_avx512() && AVX512_BF16.get()).then_some(Self(()))
+    }
 }
 
 /// The fused scalar level on a CPU with the scalar FMA instruction: the bits of `Scalar<Fused>` without emulation.
