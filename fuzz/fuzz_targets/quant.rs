@@ -18,7 +18,7 @@ fn product(input: &mut Unstructured<'_>) -> Result<()> {
     // Rows are cut into chunks of 512 KiB, of 12 rows at least.
     let [m, n, k] = extents(input, [200, 300, 32_768])?;
     let m = if k > 600 { m.min(30) } else { m };
-    let n = if k > 600 { n.min(5) } else { n };
+    let n = if k > 600 { n.min(2) } else { n };
     let k = k.next_multiple_of(format.block_len());
     let has_bias: bool = input.arbitrary()?;
     let (threads, gap) = (*input.choose(&[2, 3, 64, 65])?, input.int_in_range(0..=3)?);

@@ -284,7 +284,7 @@ fn equals_reference(isa: Isa) {
 }
 
 fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
-    TestRunner::new(up_to(80))
+    TestRunner::new(up_to(120))
         .run(&case(near_blocks()), |case| {
             check(isa, &case);
             Ok(())
@@ -336,7 +336,14 @@ fn large(m: usize, n: usize, k: usize, threads: usize) -> Case {
 
 /// Shapes beyond a block of rows, and large enough that they are cut for threads.
 fn equals_reference_across_blocks(isa: Isa) {
-    for (m, n, k, threads) in [(270, 33, 130, 1), (300, 70, 100, 3), (5, 600, 800, 2), (13, 17, 12_000, 1)] {
+    for (m, n, k, threads) in [
+        (270, 33, 130, 1),
+        (300, 70, 100, 3),
+        (5, 600, 800, 2),
+        (13, 17, 12_000, 1),
+        (100, 300, 256, 65),
+        (23, 701, 512, 1000),
+    ] {
         check(isa, &large(m, n, k, threads));
     }
 }

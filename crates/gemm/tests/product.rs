@@ -209,7 +209,7 @@ fn equals_reference(isa: Isa) {
 }
 
 fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
-    TestRunner::new(up_to(80))
+    TestRunner::new(up_to(160))
         .run(&case(near_blocks()), |case| {
             match case.seed % 4 {
                 0 => check(isa, &case, f16::from_f32),

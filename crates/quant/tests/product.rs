@@ -112,7 +112,7 @@ fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
 fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
     let formats = prop::sample::select(Format::ALL.to_vec());
     let cases = (near_blocks(), formats, threads(), any::<bool>(), any::<u64>());
-    TestRunner::new(up_to(60))
+    TestRunner::new(up_to(120))
         .run(&cases, |((m, n, k), format, threads, bias, seed)| {
             // Undoes what `check` does to keep blocks of 256 few.
             let blocks = k.div_ceil(format.block_len()) * (format.block_len() / 128 + 1);
@@ -136,9 +136,8 @@ fn equals_reference(isa: Isa) {
 /// Large enough to be cut for threads, and for every tile of every level.
 fn equals_reference_in_every_tile(isa: Isa) {
     for format in [Format::Q4_0, Format::Q5_1, Format::Q4K, Format::Q6K] {
-        for (m, n) in [(35, 150), (1, 1100)] {
-            let blocks = if m == 1 { 16 } else { 8 };
-            check(isa, format, &Case { m, n, blocks, bias: true, threads: 2, seed: 9, hostile: false });
+        for (m, n, blocks, threads) in [(35, 150, 8, 65), (1, 1100, 16, 2)] {
+            check(isa, format, &Case { m, n, blocks, bias: true, threads, seed: 9, hostile: false });
         }
     }
 }

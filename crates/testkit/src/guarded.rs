@@ -49,7 +49,7 @@ mod tests {
         memory.slice().fill(1.0);
         memory.check();
         for at in [memory.start - 1, memory.start + 5] {
-            let before = std::mem::replace(&mut memory.data[at], 0.0);
+            let before = core::mem::replace(&mut memory.data[at], 0.0);
             assert!(std::panic::catch_unwind(|| memory.check()).is_err());
             memory.data[at] = before;
         }

@@ -166,17 +166,18 @@ fn run(
         return Ok(());
     }
     let product = Product { k, rows, b: b.as_slice(), sink, kernels: Kernels::of(isa) };
+    let grid = grid(threads, m, n, k);
+    if grid.rows * grid.cols == 1 {
+        compute(isa, &product, &mut Part { rows: 0..m, cols: 0..n, scratch: rest });
+        return Ok(());
+    }
     let mut parts: [Part<'_>; MAX_PARTS] = core::array::from_fn(|_| Part { rows: 0..0, cols: 0..0, scratch: &mut [] });
     let mut count = 0;
-    for (rows, cols) in grid(threads, m, n, k).parts(m, n) {
+    for (rows, cols) in grid.parts(m, n) {
         let (scratch, left) = rest.split_at_mut(part_scratch(m, k));
         rest = left;
         parts[count] = Part { rows, cols, scratch };
         count += 1;
-    }
-    if let [part] = &mut parts[..count] {
-        compute(isa, &product, part);
-        return Ok(());
     }
     parallel.for_each(&mut parts[..count], |_, part| compute(isa, &product, part));
     Ok(())
