@@ -1,7 +1,7 @@
 //! The dense product: any shapes, layouts, epilogues and values give the same bits on every level, packed or not.
 #![no_main]
 
-use kernform_fuzz::{floats, levels_agree};
+use kernform_fuzz::{extents, floats, levels_agree};
 use kernform_gemm::{Activation, Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef};
@@ -13,12 +13,11 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn product(input: &mut Unstructured<'_>) -> Result<()> {
-    let (m, n) = (input.int_in_range(0..=40)?, input.int_in_range(0..=100)?);
-    let k = if input.ratio(1, 8)? { input.int_in_range(0..=600)? } else { input.int_in_range(0..=40)? };
+    let [m, n, k] = extents(input, [600, 1100, 600])?;
     let (a_gap, b_gap) = (input.int_in_range(0..=3)?, input.int_in_range(0..=3)?);
     let (a_is_transposed, b_is_transposed): (bool, bool) = (input.arbitrary()?, input.arbitrary()?);
     let (has_bias, has_residual): (bool, bool) = (input.arbitrary()?, input.arbitrary()?);
-    let threads = input.int_in_range(1..=3)?;
+    let threads = *input.choose(&[1, 2, 3, 64, 65])?;
     let activation = *input.choose(&[
         Activation::Identity,
         Activation::Relu,
@@ -43,6 +42,7 @@ fn product(input: &mut Unstructured<'_>) -> Result<()> {
     levels_agree("gemm", |isa| {
         let run = |operand: Operand<'_>, threads| {
             let mut c = vec![f32::NAN; m * n];
+            // A vector of exactly this length, so that AddressSanitizer sees what lies beyond.
             let mut scratch = vec![f32::NAN; gemm_scratch_len(threads, m, n, k, Layout::of(&a), operand.layout())];
             let out = MatrixMut::new(&mut c, m, n).expect("a row-major matrix");
             gemm(isa, &Threads(threads), a, operand, out, &epilogue, &mut scratch).expect("shapes that fit");

@@ -13,6 +13,22 @@ pub fn floats(input: &mut Unstructured<'_>, len: usize) -> Result<Vec<f32>> {
         .collect()
 }
 
+/// The extents of a product: small ones, of which now and then one or two reach beyond the blocks of the kernels, to the
+/// `most` of each. Not all three: a run should take milliseconds.
+pub fn extents(input: &mut Unstructured<'_>, most: [usize; 3]) -> Result<[usize; 3]> {
+    let mut extents = [input.int_in_range(0..=40)?, input.int_in_range(0..=100)?, input.int_in_range(0..=40)?];
+    if input.ratio(1, 4)? {
+        let large = input.int_in_range(0..=2)?;
+        extents[large] = input.int_in_range(0..=most[large])?;
+        let other = (large + input.int_in_range(0..=2)?) % 3;
+        if other != large {
+            extents[other] = input.int_in_range(0..=most[other])?;
+            extents[3 - large - other] %= 6;
+        }
+    }
+    Ok(extents)
+}
+
 /// Runs `kernel` on every level of this CPU; levels of one class must give the same bits, NaN being NaN.
 pub fn levels_agree(what: &str, mut kernel: impl FnMut(Isa) -> Vec<f32>) {
     let mut first: [Option<(Isa, Vec<f32>)>; 2] = [None, None];

@@ -44,7 +44,7 @@ put("hf_config", "odd", rb'{"a":-1.5e-300,"b":[[],{},"\ud83d\ude00\u0000"],"c":1
 
 # The kernels' targets take shapes from the first bytes and values from the rest: any bytes will do to begin with.
 numbers = random.Random(1)
-for target in ("attention", "gemm", "rows"):
+for target in ("attention", "gemm", "rows", "int8", "quant"):
     for size in (64, 400, 1500):
         put(target, str(size), numbers.randbytes(size))
 

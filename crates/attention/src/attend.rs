@@ -94,7 +94,9 @@ pub fn attend(
     let factor = scale * core::f32::consts::LOG2_E;
     let problem = Problem { heads, factor, query, key, value, segments, mask, out_stride: out.stride };
     problem.check(&out)?;
-    let needed = attend_scratch_len(heads, parallel)?;
+    // Asked once: each tile needs its scratch, whatever the second answer would be.
+    let (most, each) = (tiles(parallel), rows_scratch_len(heads.head_dim)?);
+    let needed = each.checked_mul(most).ok_or(AttentionError::Overflow)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -104,17 +106,19 @@ pub fn attend(
         return Ok(());
     }
 
-    let parts = tiles(parallel).min(queries.len().div_ceil(LEAST_QUERIES));
+    let parts = most.min(queries.len().div_ceil(LEAST_QUERIES));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(queries.clone(), width);
-    let mut scratches = scratch.chunks_exact_mut(rows_scratch_len(heads.head_dim)?);
+    let mut free = scratch;
     let mut count = 0;
-    for (slot, range) in tiles.iter_mut().zip(split_ranges(queries.len(), parts, 1)) {
+    for range in split_ranges(queries.len(), parts, 1) {
         let tokens = queries.start + range.start..queries.start + range.end;
         let take = if tokens.end == queries.end { rest.len() } else { range.len() * problem.out_stride };
         let (out, after) = core::mem::take(&mut rest).split_at_mut(take);
         rest = after;
-        *slot = scratches.next().map(|scratch| Tile { work: Work::Rows(&problem), tokens, out, scratch });
+        let (scratch, after) = core::mem::take(&mut free).split_at_mut(each);
+        free = after;
+        tiles[count] = Some(Tile { work: Work::Rows(&problem), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {

@@ -121,7 +121,9 @@ where
     let factor = scale * core::f32::consts::LOG2_E;
     let step = Step { heads, factor, query, cache: cache.view(), slots, visible, out_stride: out.stride };
     step.check(&out)?;
-    let needed = attend_cached_scratch_len(heads, cache.kind(), parallel)?;
+    // Asked once: each tile needs its scratch, whatever the second answer would be.
+    let (most, each) = (tiles(parallel), step_scratch_len(heads.head_dim, cache.kind())?);
+    let needed = each.checked_mul(most).ok_or(AttentionError::Overflow)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -130,16 +132,18 @@ where
         return Ok(());
     }
 
-    let parts = tiles(parallel).min(slots.len().div_ceil(LEAST_ROWS));
+    let parts = most.min(slots.len().div_ceil(LEAST_ROWS));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(0..slots.len(), width);
-    let mut scratches = scratch.chunks_exact_mut(step_scratch_len(heads.head_dim, cache.kind())?);
+    let mut free = scratch;
     let mut count = 0;
-    for (tile, tokens) in tiles.iter_mut().zip(split_ranges(slots.len(), parts, 1)) {
+    for tokens in split_ranges(slots.len(), parts, 1) {
         let take = if tokens.end == slots.len() { rest.len() } else { tokens.len() * step.out_stride };
         let (out, after) = core::mem::take(&mut rest).split_at_mut(take);
         rest = after;
-        *tile = scratches.next().map(|scratch| Tile { work: Work::Step(&step), tokens, out, scratch });
+        let (scratch, after) = core::mem::take(&mut free).split_at_mut(each);
+        free = after;
+        tiles[count] = Some(Tile { work: Work::Step(&step), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {

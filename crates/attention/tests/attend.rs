@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{Case, Kept, Values, cases, run};
-use kernform_attention::{Heads, Segment};
+use common::{Case, Kept, Values, cases, cases_near_blocks, run};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kernform_attention::{Heads, RowsMut, Segment, attend, attend_scratch_len};
 use kernform_simd::Isa;
-use kernform_tensor::Serial;
 use kernform_tensor::parallel::Threads;
+use kernform_tensor::{Parallel, Serial};
+use kernform_testkit::strategies::threads;
 use kernform_testkit::{assert_same_bits, isa_tests, up_to};
 use proptest::prelude::*;
 
@@ -26,6 +28,38 @@ fn threads_do_not_change_bits(isa: Isa) {
     proptest!(up_to(12), |(case in cases(Values::Ordinary), threads in 2usize..6)| {
         assert_same_bits("attend", &run(isa, &Threads(threads), &case), &run(isa, &Serial, &case));
     });
+}
+
+fn bits_are_the_references_at_the_edges_of_blocks(isa: Isa) {
+    proptest!(up_to(40), |(case in cases_near_blocks(Values::Ordinary), threads in threads())| {
+        assert_same_bits("attend", &run(isa, &Threads(threads), &case), &case.expected(isa.class(), 7.0));
+    });
+}
+
+/// A pool that says another number each time it is asked, as one does that grows and shrinks.
+struct Fickle(AtomicUsize);
+
+impl Parallel for Fickle {
+    fn threads(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn for_each<T: Send, F: Fn(usize, &mut T) + Sync>(&self, items: &mut [T], f: F) {
+        Serial.for_each(items, f);
+    }
+}
+
+fn threads_may_come_and_go(isa: Isa) {
+    let case = plain(200, 20);
+    // Enough for as many threads as are asked for.
+    let mut scratch = vec![f32::NAN; attend_scratch_len(case.heads, &Threads(64)).unwrap()];
+    let mut out = vec![7.0; case.out_len()];
+    let (parallel, rows) = (Fickle(AtomicUsize::new(1)), RowsMut::new(&mut out, case.out_stride));
+    let (q, k, v) = (case.query_rows(), case.key_rows(), case.value_rows());
+    let given = attend_scratch_len(case.heads, &Threads(1)).unwrap();
+    let (heads, segments) = (case.heads, &case.segments);
+    attend(isa, &parallel, heads, case.scale, q, k, v, segments, case.mask(), rows, &mut scratch[..given]).unwrap();
+    assert_same_bits("attend", &out, &run(isa, &Serial, &case));
 }
 
 /// `queries` and `keys` tokens of two heads with values that differ everywhere.
@@ -133,7 +167,9 @@ fn scores_at_the_ends_of_the_range_are_exact(isa: Isa) {
 isa_tests!(
     bits_are_the_references,
     hostile_values_have_the_references_bits,
+    bits_are_the_references_at_the_edges_of_blocks,
     threads_do_not_change_bits,
+    threads_may_come_and_go,
     absent_keys_leave_no_trace,
     a_causal_row_is_attention_over_its_past,
     rows_that_see_nothing_are_zero,

@@ -10,7 +10,8 @@ use kernform_attention::{
 use kernform_simd::Isa;
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{Parallel, Serial};
-use kernform_testkit::{assert_same_bits, isa_tests, up_to};
+use kernform_testkit::strategies::extent_near;
+use kernform_testkit::{Guarded, assert_same_bits, isa_tests, up_to};
 use proptest::prelude::*;
 
 type Cache = KvCache<Vec<f32>, Vec<usize>>;
@@ -33,19 +34,22 @@ fn run_cached(
     visible: Visible<'_>,
 ) -> Vec<f32> {
     let mut out = vec![7.0; case.out_len()];
-    let mut scratch = vec![f32::NAN; attend_cached_scratch_len(case.heads, cache.kind(), parallel).unwrap()];
+    let mut scratch = Guarded::new(attend_cached_scratch_len(case.heads, cache.kind(), parallel).unwrap(), 1);
     let out_rows = RowsMut::new(&mut out, case.out_stride);
     let query = case.query_rows();
-    attend_cached(isa, parallel, case.heads, case.scale, query, cache, slots, visible, out_rows, &mut scratch).unwrap();
+    let scratch_part = scratch.slice();
+    attend_cached(isa, parallel, case.heads, case.scale, query, cache, slots, visible, out_rows, scratch_part).unwrap();
+    scratch.check();
     out
 }
 
 /// Slots of some length, and rows that see a part of some slot each: as a case of `attend`, one segment a row.
 fn steps(values: Values) -> impl Strategy<Value = (Case, Vec<usize>, Vec<usize>)> {
-    let length = prop_oneof![6 => 0usize..40, 1 => 120usize..135, 1 => 250usize..260];
+    let length = prop_oneof![6 => 0usize..40, 1 => 120usize..135, 1 => 250usize..260, 1 => extent_near(&[16, 128])];
     let heads = (1usize..4, 1usize..6, head_dims());
     let slots = prop::collection::vec(length, 1..4);
-    (heads, slots, 0usize..24, 0usize..4, any::<bool>()).prop_flat_map(move |(heads, lengths, rows, bias, partly)| {
+    let rows = prop_oneof![4 => 0usize..24, 1 => extent_near(&[16, 32])];
+    (heads, slots, rows, 0usize..4, any::<bool>()).prop_flat_map(move |(heads, lengths, rows, bias, partly)| {
         let heads = Heads { query_heads: heads.0 * heads.1, kv_heads: heads.0, head_dim: heads.2 };
         prop::collection::vec((0..lengths.len(), any::<prop::sample::Index>()), rows).prop_flat_map(move |rows| {
             let starts: Vec<usize> = lengths.iter().scan(0, |sum, n| Some(core::mem::replace(sum, *sum + n))).collect();

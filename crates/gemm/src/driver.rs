@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
-use kernform_tensor::{MatrixRef, cast_slice_mut};
+use kernform_tensor::{MatrixMut, MatrixRef, cast_slice_mut};
 
 use crate::blocking::{KC, NC, a_stride, divide, even_block, row_block, scratch_len};
 use crate::kernels::Sweep;
@@ -48,6 +48,35 @@ pub(crate) struct Output {
     pub(crate) data: *mut f32,
     pub(crate) row_stride: usize,
     pub(crate) col_stride: usize,
+    /// Elements from `data` on.
+    len: usize,
+}
+
+impl Output {
+    /// A matrix of floats, or of integers of their size that are written as what they are.
+    pub(crate) fn new<T>(c: &mut MatrixMut<'_, T>) -> Output {
+        const { assert!(size_of::<T>() == size_of::<f32>() && align_of::<T>() == align_of::<f32>()) };
+        let (row_stride, col_stride) = (c.row_stride(), c.col_stride());
+        let data = c.as_mut_slice();
+        Output { data: data.as_mut_ptr().cast(), row_stride, col_stride, len: data.len() }
+    }
+
+    /// Panics unless the elements above and left of (`rows`, `cols`), of which there are some, lie inside C: what the
+    /// kernels write without a check, checked once a part.
+    pub(crate) fn check(&self, rows: usize, cols: usize) {
+        assert!((rows - 1) * self.row_stride + (cols - 1) * self.col_stride < self.len, "a part reaches beyond C");
+    }
+}
+
+/// The place of element (`row`, `col`) of rows that lie `stride` apart in `data`, from which `rows` x `cols` elements are
+/// there: what the kernels read without a check, checked once a block.
+#[inline(always)]
+fn window<T>(data: &[T], (row, col): (usize, usize), (rows, cols): (usize, usize), stride: usize) -> *const T {
+    if rows == 0 || cols == 0 {
+        // Nothing is read, and the strides of an empty matrix may be anything.
+        return data.as_ptr();
+    }
+    data[row * stride + col..][..(rows - 1) * stride + cols].as_ptr()
 }
 
 // SAFETY: the parts of a product write different elements (`MatrixMut` keeps elements apart, parts are disjoint).
@@ -74,6 +103,7 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (p, rows, cols) = (self.product, self.part.rows.clone(), self.part.cols.clone());
+        p.c.check(rows.end, cols.end);
         let (a_len, _) = scratch_len(rows.len(), cols.len(), p.k, p.pack_a, matches!(p.b, Source::Strided(_)));
         let (a_scratch, b_scratch) = self.part.scratch.split_at_mut(a_len);
         // No weight is larger than a float, or more strictly aligned.
@@ -184,10 +214,10 @@ impl<W: Weight> Block<'_, W> {
         let (a, a_row_stride) = if p.pack_a {
             let stride = a_stride(self.kc);
             pack_rows(p.a, (self.row, self.rows), (self.k_from, self.kc), stride, a_scratch);
-            (a_scratch.as_ptr(), stride)
+            (window(a_scratch, (0, 0), (self.rows, self.kc), stride), stride)
         } else {
-            let start = self.row * p.a.row_stride() + self.k_from;
-            (p.a.as_slice().get(start..).unwrap_or_default().as_ptr(), p.a.row_stride())
+            let stride = if self.kc == 0 { 0 } else { p.a.row_stride() };
+            (window(p.a.as_slice(), (self.row, self.k_from), (self.rows, self.kc), stride), stride)
         };
         let strips = Tiling::of::<S>().strips(self.rows);
         let (height, taller) = divide(self.rows, strips);
@@ -224,26 +254,25 @@ impl<W: Weight> Block<'_, W> {
         }
     }
 
-    /// The `width` columns of B from `col` on.
+    /// The `width` columns of B from `col` on, which begins a panel.
     #[inline(always)]
     fn columns<S: Simd>(&self, s: S, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
         let p = self.p;
         match p.b {
             Source::Packed(data) => {
-                let start = (col / PANEL * p.k + self.k_from) * PANEL + col % PANEL;
-                let data = data.get(start..).unwrap_or_default().as_ptr();
+                let (panel, panels, panel_stride) = (col / PANEL, width.div_ceil(PANEL), p.k * PANEL);
+                let data = window(data, (panel, self.k_from * PANEL), (panels, self.kc * PANEL), panel_stride);
                 let ahead = (self.kc == p.k && self.rows <= MAX_ROWS).then_some(64 * PANEL);
-                Right { data, row_stride: PANEL, panel_stride: p.k * PANEL, ahead }
+                Right { data, row_stride: PANEL, panel_stride, ahead }
             }
             Source::Strided(b) if self.way == Way::InPlace && width.is_multiple_of(PANEL) => {
-                let start = self.k_from * b.row_stride() + col;
-                let data = b.as_slice().get(start..).unwrap_or_default().as_ptr();
+                let data = window(b.as_slice(), (self.k_from, col), (self.kc, width), b.row_stride());
                 Right { data, row_stride: b.row_stride(), panel_stride: PANEL, ahead: Some(4 * PANEL) }
             }
             Source::Strided(b) => {
                 let panel_len = self.kc * PANEL;
                 let first = if self.way == Way::InPlace { 0 } else { (col - self.col) / PANEL };
-                let scratch = &mut scratch[first * panel_len..];
+                let scratch = &mut scratch[first * panel_len..][..width.div_ceil(PANEL) * panel_len];
                 if (self.pack || self.way == Way::InPlace) && panel_len > 0 {
                     pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
                 }
@@ -313,7 +342,8 @@ impl<W: Weight> Block<'_, W> {
     fn sweep<S: Simd>(&self, s: S, (row, height): (usize, usize), (col, cols): (usize, usize), mut sweep: Sweep<W>) {
         let c = &self.p.c;
         if let Some(bias) = self.p.bias {
-            (sweep.init, sweep.init_group_stride) = (bias[col..].as_ptr(), cols);
+            let width = (sweep.groups - 1) * cols + sweep.valid;
+            (sweep.init, sweep.init_group_stride) = (bias[col..][..width].as_ptr(), cols);
         }
         let out = c.data.wrapping_add(row * c.row_stride + col * c.col_stride);
         if c.col_stride != 1 {
@@ -442,8 +472,9 @@ impl<W: Weight> Kernel for Finish<'_, W> {
             }
             if let Some(residual) = p.residual {
                 let start = (self.row + i) * residual.row_stride() + self.col * residual.col_stride();
-                let from = residual.as_slice().get(start..).unwrap_or_default();
+                let from = &residual.as_slice()[start..];
                 if residual.col_stride() == 1 {
+                    let from = &from[..self.cols];
                     for (out, from) in out.chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
                         let sum = s.add(s.load_or(out, 0.0), s.load_or(from, 0.0));
                         s.store_partial(sum, out);

@@ -1,5 +1,7 @@
 //! The public function: checks, cuts into parts, runs them.
 
+use core::ops::Range;
+
 use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
@@ -58,7 +60,7 @@ impl Layout {
 }
 
 /// Parts into which a product is cut at most.
-const MAX_PARTS: usize = 64;
+pub(crate) const MAX_PARTS: usize = 64;
 /// Multiply-adds below which another thread is not worth waking.
 const WORK_PER_PART: usize = 1 << 18;
 /// Floats that aligning a piece of scratch may skip.
@@ -66,9 +68,9 @@ const ALIGN_SLACK: usize = PANEL - 1;
 
 /// How a product is cut: `rows` x `cols` parts.
 #[derive(Clone, Copy)]
-struct Grid {
-    rows: usize,
-    cols: usize,
+pub(crate) struct Grid {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
 }
 
 impl Grid {
@@ -91,9 +93,12 @@ impl Grid {
         }
     }
 
-    /// The largest part of an `m` x `n` matrix.
-    fn largest(self, m: usize, n: usize) -> (usize, usize) {
-        (m.div_ceil(self.rows), n.div_ceil(PANEL).div_ceil(self.cols) * PANEL)
+    /// The rows and columns of each part of an `m` x `n` matrix that is not empty: at most [`MAX_PARTS`], whose columns
+    /// begin with a panel.
+    pub(crate) fn parts(self, m: usize, n: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let (rows, cols) = (m.div_ceil(self.rows), n.div_ceil(PANEL).div_ceil(self.cols) * PANEL);
+        let starts = (0..m).step_by(rows).flat_map(move |row| (0..n).step_by(cols).map(move |col| (row, col)));
+        starts.map(move |(row, col)| (row..m.min(row + rows), col..n.min(col + cols)))
     }
 }
 
@@ -187,7 +192,7 @@ pub fn gemm<W: Weight>(
             Operand::Packed(b) => Source::Packed(b.as_slice()),
             Operand::Strided(b) => Source::Strided(b),
         },
-        c: Output { row_stride: c.row_stride(), col_stride: c.col_stride(), data: c.as_mut_slice().as_mut_ptr() },
+        c: Output::new(&mut c),
         bias: epilogue.bias,
         activation: epilogue.activation,
         residual: epilogue.residual,
@@ -198,15 +203,13 @@ pub fn gemm<W: Weight>(
         W::compute(isa, &product, &mut part);
         return Ok(());
     }
-    let (rows, cols) = grid.largest(m, n);
     let mut rest = scratch;
     let mut parts: [Part<'_>; MAX_PARTS] = core::array::from_fn(|_| Part { rows: 0..0, cols: 0..0, scratch: &mut [] });
-    let places = (0..m).step_by(rows).flat_map(|row| (0..n).step_by(cols).map(move |col| (row, col)));
     let mut count = 0;
-    for (part, (row, col)) in parts.iter_mut().zip(places) {
+    for (rows, cols) in grid.parts(m, n) {
         let (scratch, left) = rest.split_at_mut(each);
         rest = left;
-        *part = Part { rows: row..m.min(row + rows), cols: col..n.min(col + cols), scratch: align(scratch) };
+        parts[count] = Part { rows, cols, scratch: align(scratch) };
         count += 1;
     }
     parallel.for_each(&mut parts[..count], |_, part| W::compute(isa, &product, part));
@@ -240,5 +243,49 @@ pub(crate) fn check_shapes(
     match residual {
         Some(found) if found != (m, n) => Err(GemmError::ResidualShape { needed: (m, n), found }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const THREADS: [usize; 9] = [0, 1, 2, 3, 5, 7, 64, 65, 1000];
+
+    /// Shapes around the sizes of strips, panels, parts and blocks, and some that no memory has.
+    pub(crate) fn extents() -> impl Iterator<Item = (usize, usize, usize)> {
+        const SIZES: [usize; 18] =
+            [1, 2, 13, 15, 16, 17, 23, 24, 25, 63, 64, 65, 129, 479, 513, 1000, 1537, usize::MAX >> 8];
+        let pairs = SIZES.into_iter().flat_map(|m| SIZES.map(|n| (m, n)));
+        pairs.flat_map(|(m, n)| [0, 1, 257, 4096, usize::MAX].map(|k| (m, n, k)))
+    }
+
+    /// The parts are not more than threads, begin with panels, and cover every element of C once.
+    pub(crate) fn check_parts(grid: Grid, threads: usize, m: usize, n: usize) {
+        let what = || std::format!("{m} x {n} for {threads}");
+        let (mut count, mut row, mut col) = (0, 0..0, 0);
+        for (rows, cols) in grid.parts(m, n) {
+            count += 1;
+            assert!(!rows.is_empty() && !cols.is_empty() && cols.start.is_multiple_of(PANEL), "{}", what());
+            if col == 0 {
+                assert_eq!(rows.start, row.end, "{}", what());
+                row = rows.clone();
+            }
+            assert_eq!((&rows, cols.start), (&row, col), "{}", what());
+            col = if cols.end == n { 0 } else { cols.end };
+        }
+        assert_eq!((row.end, col), (m, 0), "{}", what());
+        assert!(count <= threads.clamp(1, MAX_PARTS), "{count} parts of {}", what());
+    }
+
+    #[test]
+    fn parts_cover_c_once() {
+        for (m, n, k) in extents() {
+            for threads in THREADS {
+                for is_packed in [false, true] {
+                    check_parts(Grid::new(threads, m, n, k, is_packed), threads, m, n);
+                }
+            }
+        }
     }
 }

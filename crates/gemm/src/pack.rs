@@ -44,7 +44,9 @@ pub(crate) fn pack_columns<S: Simd, W: Weight>(
         let data = b.as_slice();
         for i in 0..panel_len / PANEL {
             let start = (row + i) * b.row_stride() + col;
-            fetch_row(data.as_ptr().wrapping_add(start + ROWS_AHEAD * b.row_stride()), whole);
+            // Of what may lie beyond the end the address alone is computed, in whatever number it becomes.
+            let ahead = ROWS_AHEAD.wrapping_mul(b.row_stride());
+            fetch_row(data.as_ptr().wrapping_add(start.wrapping_add(ahead)), whole);
             for (panel, from) in data[start..start + whole * PANEL].chunks_exact(PANEL).enumerate() {
                 into[panel * panel_len + i * PANEL..][..PANEL].copy_from_slice(from);
             }
@@ -112,6 +114,10 @@ pub(crate) fn pack_rows(
     stride: usize,
     into: &mut [f32],
 ) {
+    if cols == 0 {
+        // The strides of an empty matrix may be anything.
+        return;
+    }
     let data = a.as_slice();
     let (row_stride, col_stride) = (a.row_stride(), a.col_stride());
     for (i, into) in into[..rows * stride].chunks_exact_mut(stride).enumerate() {

@@ -97,3 +97,37 @@ pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<
         choose!(S, W, rows, vectors; 1: 4; 2: 4;)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernform_simd::{Isa, Kernel};
+    use kernform_tensor::{bf16, f16};
+    use kernform_testkit::isa_tests;
+
+    struct Tiles;
+
+    impl Kernel for Tiles {
+        type Output = ();
+
+        fn run<S: Simd>(self, _: S) {
+            let tiling = Tiling::of::<S>();
+            assert!(tiling.max_rows <= tiling.lone_rows && tiling.lone_rows <= MAX_ROWS);
+            for rows in 1..=tiling.lone_rows {
+                let widths = (1..=Tiling::max_units::<S>(rows)).map(|units| units * tiling.unit);
+                for cols in widths.chain([tiling.narrow]) {
+                    assert!(cols <= MAX_COLS && rows * cols <= MAX_TILE, "{rows} x {cols} has no room aside");
+                    // Those that there are not panic here.
+                    let _ = (sweep_fn::<S, f32>(rows, cols), sweep_fn::<S, f16>(rows, cols));
+                    let _ = sweep_fn::<S, bf16>(rows, cols);
+                }
+            }
+        }
+    }
+
+    fn every_tile_is_there_and_has_room(isa: Isa) {
+        isa.dispatch(Tiles);
+    }
+
+    isa_tests!(every_tile_is_there_and_has_room);
+}

@@ -5,7 +5,8 @@ use kernform_gemm::{Activation, Epilogue};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
-use kernform_testkit::{assert_same_bits, isa_tests_integer, up_to};
+use kernform_testkit::strategies::{extent_near, threads};
+use kernform_testkit::{Guarded, assert_same_bits, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -96,14 +97,42 @@ fn extent() -> impl Strategy<Value = usize> {
     prop_oneof![2 => 0usize..=20, 2 => 0usize..=70, 1 => prop::sample::select(vec![1usize, 4, 6, 12, 16, 31, 32, 33, 48])]
 }
 
-fn case() -> impl Strategy<Value = Case> {
-    let shape = (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270]);
+/// Shapes of which none is large.
+fn small() -> impl Strategy<Value = (usize, usize, usize)> {
+    (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270])
+}
+
+/// Shapes around the edges of blocks of A: of 256 rows, of 240 KiB, and of the 12 rows that are the fewest (rows of A take
+/// `k` or `2 k` bytes and a little); of tiles; and of what is quantised at once.
+fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
+    const M: [usize; 4] = [6, 12, 24, 256];
+    const N: [usize; 4] = [16, 24, 64, 128];
+    let long = |k: usize, bytes: usize| {
+        let rows = ((240 << 10) / (k.next_multiple_of(64) * bytes + 64)).clamp(12, 256);
+        (rows.saturating_sub(2)..=rows + 2, Just(k))
+    };
+    let rows = (prop::sample::select(vec![440usize, 448, 512, 1000, 2048, 4095]), 1usize..=2, 1usize..=2)
+        .prop_flat_map(move |(k, bytes, times)| {
+            let (rows, k) = long(k, bytes);
+            (rows.prop_map(move |rows| rows * times), k)
+        });
+    prop_oneof![
+        4 => (extent_near(&M), 1usize..=20, 0usize..=20),
+        3 => (1usize..=20, extent_near(&N), 0usize..=40),
+        3 => (1usize..=20, 1usize..=20, extent_near(&[64, 256])),
+        2 => (rows, 1usize..=3).prop_map(|((m, k), n)| (m, n, k)),
+        1 => (11usize..=14, 1usize..=3, prop::sample::select(vec![10_176usize, 10_208, 10_209, 20_416, 20_417])),
+        1 => (23usize..=26, 1usize..=2, 10_176usize..=10_240),
+    ]
+}
+
+fn case(shape: impl Strategy<Value = (usize, usize, usize)>) -> impl Strategy<Value = Case> {
     let activation = prop::sample::select(vec![Activation::Identity, Activation::Relu, Activation::GeluErf]);
     let source = prop::sample::select(vec![Source::Bytes, Source::Dynamic, Source::Static]);
     (
         shape,
         (source, placement(), placement(), placement(), prop::option::of(placement())),
-        (any::<bool>(), any::<bool>(), activation, 1usize..=3, any::<u64>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), activation, threads(), any::<u64>(), any::<bool>()),
     )
         .prop_map(|((m, n, k), (source, a, b, c, residual), rest)| {
             let (bias, one_scale, activation, threads, seed, hostile) = rest;
@@ -140,6 +169,11 @@ impl Values {
     }
 }
 
+/// Exactly as long as it should be.
+fn scratch(case: &Case) -> Guarded {
+    Guarded::new(gemm_i8_scratch_len(case.threads, case.m, case.n, case.k), (case.seed % 17) as usize)
+}
+
 fn check_integers(isa: Isa, case: &Case) {
     let Case { m, n, k, .. } = *case;
     let mut values = Values { state: case.seed, hostile: case.hostile };
@@ -150,8 +184,9 @@ fn check_integers(isa: Isa, case: &Case) {
     assert!(packed.has_right_sums());
     let (mut expected, mut actual) = (c.clone(), c);
     reference::gemm_i8_i32(a.view(), b.view(), expected.view_mut()).unwrap();
-    let mut scratch = vec![f32::NAN; gemm_i8_scratch_len(case.threads, m, n, k)];
-    gemm_i8_i32(isa, &Threads(case.threads), a.view(), &packed, actual.view_mut(), &mut scratch).unwrap();
+    let mut scratch = scratch(case);
+    gemm_i8_i32(isa, &Threads(case.threads), a.view(), &packed, actual.view_mut(), scratch.slice()).unwrap();
+    scratch.check();
     // The storage between the elements too: nothing else may be written.
     assert_eq!(actual.data, expected.data, "{case:?}");
 }
@@ -232,19 +267,52 @@ fn check(isa: Isa, case: &Case) {
         Source::Static => Rows::Static { values: floats.view(), multiplier, scale: one_scale },
     };
     let mut actual = c.clone();
-    let mut scratch = vec![f32::NAN; gemm_i8_scratch_len(case.threads, m, n, k)];
+    let mut scratch = scratch(case);
     let out = actual.view_mut();
-    gemm_i8(isa, &Threads(case.threads), rows, &packed, col, out, &epilogue, &mut scratch).unwrap();
+    gemm_i8(isa, &Threads(case.threads), rows, &packed, col, out, &epilogue, scratch.slice()).unwrap();
+    scratch.check();
     assert_same_bits(&format!("{case:?}"), &actual.data, &expected.data);
 }
 
 fn equals_reference(isa: Isa) {
     TestRunner::new(up_to(150))
-        .run(&case(), |case| {
+        .run(&case(small()), |case| {
             check(isa, &case);
             Ok(())
         })
         .unwrap();
+}
+
+fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
+    TestRunner::new(up_to(120))
+        .run(&case(near_blocks()), |case| {
+            check(isa, &case);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Of a matrix without elements, or with one row or column, the strides may be anything.
+fn strides_that_nothing_uses_may_be_huge(isa: Isa) {
+    let (data, huge) = ([1; 64], usize::MAX / 2);
+    let view = |rows, cols, row_stride, col_stride| {
+        MatrixRef::<i8>::with_strides(&data, rows, cols, row_stride, col_stride).unwrap()
+    };
+    for (a, b) in [
+        (view(40, 0, huge, 1), view(0, 32, huge, 1)),
+        (view(40, 0, huge, 2), view(0, 32, 1, huge)),
+        (view(1, 1, huge, huge), view(1, 1, huge, huge)),
+        (view(40, 1, 1, huge), view(1, 32, huge, 1)),
+        (view(1, 5, huge, 1), view(5, 1, 1, huge)),
+    ] {
+        let (m, k, n) = (a.rows(), a.cols(), b.cols());
+        let packed = PackedI8::pack(b).unwrap();
+        let mut c = vec![-1; m * n];
+        let mut scratch = Guarded::new(gemm_i8_scratch_len(1, m, n, k), 1);
+        let out = MatrixMut::new(&mut c, m, n).unwrap();
+        gemm_i8_i32(isa, &Serial, a, &packed, out, scratch.slice()).unwrap();
+        assert!(c.iter().all(|c| *c == k as i32), "{m} x {n} x {k}: {c:?}");
+    }
 }
 
 fn large(m: usize, n: usize, k: usize, threads: usize) -> Case {
@@ -268,7 +336,14 @@ fn large(m: usize, n: usize, k: usize, threads: usize) -> Case {
 
 /// Shapes beyond a block of rows, and large enough that they are cut for threads.
 fn equals_reference_across_blocks(isa: Isa) {
-    for (m, n, k, threads) in [(270, 33, 130, 1), (300, 70, 100, 3), (5, 600, 800, 2), (13, 17, 12_000, 1)] {
+    for (m, n, k, threads) in [
+        (270, 33, 130, 1),
+        (300, 70, 100, 3),
+        (5, 600, 800, 2),
+        (13, 17, 12_000, 1),
+        (100, 300, 256, 65),
+        (23, 701, 512, 1000),
+    ] {
         check(isa, &large(m, n, k, threads));
     }
 }
@@ -308,4 +383,11 @@ fn extremes_are_exact(isa: Isa) {
     }
 }
 
-isa_tests_integer!(equals_reference, equals_reference_across_blocks, every_tile_is_exact, extremes_are_exact);
+isa_tests_integer!(
+    equals_reference,
+    equals_reference_at_the_edges_of_blocks,
+    equals_reference_across_blocks,
+    every_tile_is_exact,
+    extremes_are_exact,
+    strides_that_nothing_uses_may_be_huge,
+);

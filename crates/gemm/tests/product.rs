@@ -4,7 +4,8 @@ use kernform_gemm::{Activation, Epilogue, Layout, Operand, PackedB, Weight, gemm
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, bf16, f16};
-use kernform_testkit::{assert_same_bits, isa_tests, up_to};
+use kernform_testkit::strategies::{extent_near, threads};
+use kernform_testkit::{Guarded, assert_same_bits, isa_tests, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -87,8 +88,29 @@ fn extent() -> impl Strategy<Value = usize> {
     prop_oneof![2 => 0usize..=20, 2 => 0usize..=70, 1 => prop::sample::select(vec![1usize, 4, 6, 12, 16, 31, 32, 33, 48])]
 }
 
-fn case() -> impl Strategy<Value = Case> {
-    let shape = (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270, 1 => 500usize..530]);
+/// Shapes of which none is large.
+fn small() -> impl Strategy<Value = (usize, usize, usize)> {
+    (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270, 1 => 500usize..530])
+}
+
+/// Shapes around the edges of blocks of rows (240, or less by what cuts a strip of 6 or 14), of columns (512, of which
+/// 128 are gone through at once) and of `k` (256, or 32), and those from which on row-major A is copied.
+fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
+    const M: [usize; 4] = [14, 24, 238, 240];
+    const N: [usize; 4] = [16, 64, 128, 512];
+    const K: [usize; 2] = [32, 256];
+    prop_oneof![
+        4 => (extent_near(&M), 1usize..=20, 0usize..=20),
+        3 => (extent_near(&M[2..]), 1usize..=3, extent_near(&K[1..])),
+        3 => (1usize..=20, 1usize..=20, extent_near(&K)),
+        3 => (1usize..=40, extent_near(&N), 0usize..=12),
+        1 => (1usize..=2, extent_near(&N[3..]), extent_near(&K[1..])),
+        1 => (7usize..=30, 64usize..=66, 257usize..=260),
+        1 => (prop_oneof![237usize..=242, 475usize..=482], 64usize..=66, 257usize..=258),
+    ]
+}
+
+fn case(shape: impl Strategy<Value = (usize, usize, usize)>) -> impl Strategy<Value = Case> {
     let activation = prop::sample::select(vec![
         Activation::Identity,
         Activation::Relu,
@@ -99,7 +121,7 @@ fn case() -> impl Strategy<Value = Case> {
     (
         shape,
         (placement(), placement(), placement(), prop::option::of(placement())),
-        (any::<bool>(), activation, 1usize..=3, any::<u64>(), any::<bool>()),
+        (any::<bool>(), activation, threads(), any::<u64>(), any::<bool>()),
     )
         .prop_map(|((m, n, k), (a, b, c, residual), (bias, activation, threads, seed, hostile))| Case {
             m,
@@ -159,27 +181,80 @@ fn check<W: Weight>(isa: Isa, case: &Case, narrow: impl Fn(f32) -> W) {
     epilogue.residual = residual;
     let packed = PackedB::pack(weights.view()).unwrap();
     for operand in [Operand::Packed(&packed), Operand::Strided(weights.view())] {
-        let mut actual = c.clone();
-        let len = gemm_scratch_len(case.threads, m, n, k, Layout::of(&a.view()), operand.layout());
-        let mut scratch = vec![f32::NAN; len];
-        let run = |actual: &mut Stored, scratch: &mut [f32], parallel: &Threads| {
-            gemm(isa, parallel, a.view(), operand, actual.view_mut(), &epilogue, scratch).unwrap();
-        };
-        run(&mut actual, &mut scratch, &Threads(case.threads));
-        // The storage between the elements too: nothing else may be written.
-        assert_same_bits(&format!("{:?} {case:?}", operand.layout()), &actual.data, &expected.data);
+        let layouts = (Layout::of(&a.view()), operand.layout());
+        let len = gemm_scratch_len(case.threads, m, n, k, layouts.0, layouts.1);
+        // Exactly as long as it should be; and none, where none is needed.
+        let none = layouts == (Layout::RowMajor, Layout::Packed) && len > 0;
+        for len in [Some(len), none.then_some(0)].into_iter().flatten() {
+            let mut scratch = Guarded::new(len, (case.seed % 17) as usize);
+            let mut actual = c.clone();
+            let out = actual.view_mut();
+            gemm(isa, &Threads(case.threads), a.view(), operand, out, &epilogue, scratch.slice()).unwrap();
+            scratch.check();
+            // The storage between the elements too: nothing else may be written.
+            assert_same_bits(&format!("{layouts:?}, scratch of {len}, {case:?}"), &actual.data, &expected.data);
+        }
     }
 }
 
 fn equals_reference(isa: Isa) {
     TestRunner::new(up_to(150))
-        .run(&case(), |case| {
+        .run(&case(small()), |case| {
             check(isa, &case, |x| x);
             check(isa, &case, f16::from_f32);
             check(isa, &case, bf16::from_f32);
             Ok(())
         })
         .unwrap();
+}
+
+fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
+    TestRunner::new(up_to(160))
+        .run(&case(near_blocks()), |case| {
+            match case.seed % 4 {
+                0 => check(isa, &case, f16::from_f32),
+                1 => check(isa, &case, bf16::from_f32),
+                _ => check(isa, &case, |x| x),
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Enough work for as many parts as there are, cut by rows and by columns.
+fn equals_reference_in_many_parts(isa: Isa) {
+    let at = Placement { transposed: false, gap: 0, step: 1 };
+    for (m, n, k, threads) in [(1537, 65, 176, 65), (17, 4097, 256, 1000)] {
+        let (residual, activation, seed) = (None, Activation::Identity, 5);
+        let (a, b, c) = (at, at, at);
+        let case = Case { m, n, k, a, b, c, residual, bias: true, activation, threads, seed, hostile: false };
+        check(isa, &case, |x| x);
+    }
+}
+
+/// Of a matrix without elements, or with one row or column, the strides may be anything.
+fn strides_that_nothing_uses_may_be_huge(isa: Isa) {
+    let (data, huge) = ([1.0; 64], usize::MAX / 2);
+    let view = |rows, cols, row_stride, col_stride| {
+        MatrixRef::<f32>::with_strides(&data, rows, cols, row_stride, col_stride).unwrap()
+    };
+    for (a, b) in [
+        (view(40, 0, huge, 1), view(0, 32, huge, 1)),
+        (view(40, 0, huge, 2), view(0, 32, 1, huge)),
+        (view(1, 1, huge, huge), view(1, 1, huge, huge)),
+        (view(40, 1, 1, huge), view(1, 32, huge, 1)),
+        (view(1, 3, huge, 1), view(3, 1, 1, huge)),
+    ] {
+        let (m, k, n) = (a.rows(), a.cols(), b.cols());
+        let packed = PackedB::pack(b).unwrap();
+        for operand in [Operand::Strided(b), Operand::Packed(&packed)] {
+            let mut c = vec![f32::NAN; m * n];
+            let len = gemm_scratch_len(1, m, n, k, Layout::of(&a), operand.layout());
+            let out = MatrixMut::new(&mut c, m, n).unwrap();
+            gemm(isa, &Threads(1), a, operand, out, &Epilogue::NONE, Guarded::new(len, 1).slice()).unwrap();
+            assert!(c.iter().all(|c| *c == k as f32), "{m} x {n} x {k}: {c:?}");
+        }
+    }
 }
 
 /// Shapes beyond a block of rows, of columns and of `k`, large enough that they are cut for threads.
@@ -200,4 +275,10 @@ fn equals_reference_across_blocks(isa: Isa) {
     }
 }
 
-isa_tests!(equals_reference, equals_reference_across_blocks);
+isa_tests!(
+    equals_reference,
+    equals_reference_at_the_edges_of_blocks,
+    equals_reference_in_many_parts,
+    equals_reference_across_blocks,
+    strides_that_nothing_uses_may_be_huge,
+);

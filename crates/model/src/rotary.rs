@@ -1,5 +1,6 @@
 //! Rotary position embeddings (Su et al. 2021) for whole sequences.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use kernform_attention::{Heads, Segment};
@@ -18,6 +19,10 @@ pub(crate) struct Rotary {
 impl Rotary {
     /// Angles `p theta^(-2 i / head_dim)`. As in transformers, frequency and angle are rounded to single precision.
     pub(crate) fn new(theta: f64, head_dim: usize, positions: usize) -> Result<Self, ModelError> {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            let problem = format!("leaves {head_dim} elements to a head; rotary positions turn pairs of them");
+            return Err(ModelError::Config { key: "num_attention_heads", problem });
+        }
         let half = head_dim / 2;
         let mut table = alloc::vec![0.0; table_len(positions, head_dim)?];
         for i in 0..half {
@@ -62,6 +67,7 @@ impl Kernel for Turn<'_> {
         for segment in self.segments {
             let rows = &mut self.rows[segment.query.start * self.stride..segment.query.end * self.stride];
             let angles = self.rotary.table.chunks_exact(2 * half);
+            assert!(angles.len() >= segment.query.len(), "the plan refuses longer sequences");
             for (row, angles) in rows.chunks_exact_mut(self.stride).zip(angles) {
                 let (cosines, sines) = angles.split_at(half);
                 for head in row.chunks_exact_mut(2 * half).take(self.heads) {
@@ -76,5 +82,18 @@ impl Kernel for Turn<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_of_an_odd_size_are_refused() {
+        for head_dim in [0, 1, 15] {
+            assert!(matches!(Rotary::new(1e4, head_dim, 4), Err(ModelError::Config { .. })), "{head_dim}");
+        }
+        assert!(Rotary::new(1e4, 14, 4).is_ok());
     }
 }

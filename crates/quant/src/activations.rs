@@ -97,10 +97,16 @@ impl<'a> Activations<'a> {
         (self.rows, self.k)
     }
 
-    /// The words from the group of `row` on; `row` is the first of a group.
-    pub(crate) fn group(&self, row: usize) -> &'a [i32] {
-        let each = self.k / self.format.block_len() * self.format.words();
-        self.words.get(row * each..).unwrap_or_default()
+    /// Words of a row.
+    pub(crate) fn row_words(&self) -> usize {
+        self.k / self.format.block_len() * self.format.words()
+    }
+
+    /// The words of `rows` rows from `row` on, which are whole groups.
+    #[inline(always)]
+    pub(crate) fn groups(&self, row: usize, rows: usize) -> &'a [i32] {
+        let each = self.row_words();
+        &self.words[row * each..(row + rows) * each]
     }
 }
 

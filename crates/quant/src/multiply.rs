@@ -69,8 +69,8 @@ pub fn multiply_quantized(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let (row_stride, col_stride) = (c.row_stride(), c.col_stride());
-    let c = Output { data: c.as_mut_slice().as_mut_ptr(), row_stride, col_stride };
+    let (row_stride, col_stride, len) = (c.row_stride(), c.col_stride(), c.as_mut_slice().len());
+    let c = Output { data: c.as_mut_slice().as_mut_ptr(), row_stride, col_stride, len };
     let product = Product { a, weights, bias, c };
     let work = m.saturating_mul(n).saturating_mul(k);
     let count = parallel.threads().min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
@@ -80,8 +80,8 @@ pub fn multiply_quantized(
     }
     let mut parts: [Range<usize>; MAX_PARTS] = [const { 0..0 }; MAX_PARTS];
     let mut used = 0;
-    for (part, range) in parts.iter_mut().zip(split_ranges(n, count, PANEL)) {
-        *part = range;
+    for range in split_ranges(n, count, PANEL) {
+        parts[used] = range;
         used += 1;
     }
     parallel.for_each(&mut parts[..used], |_, columns| compute(isa, Part { product, columns: columns.clone() }));
@@ -122,6 +122,8 @@ struct Output {
     data: *mut f32,
     row_stride: usize,
     col_stride: usize,
+    /// Elements from `data` on.
+    len: usize,
 }
 
 // SAFETY: the parts of a product write different columns (`MatrixMut` keeps elements apart).
@@ -145,8 +147,11 @@ impl Job for Part<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self, v: V) {
-        let (m, k) = self.product.a.shape();
-        let row_bytes = 4 * k / self.product.a.format().block_len() * self.product.a.format().words();
+        let (c, (m, _)) = (self.product.c, self.product.a.shape());
+        // What is written without a check, checked once.
+        let last = (m - 1) * c.row_stride + (self.columns.end - 1) * c.col_stride;
+        assert!(last < c.len, "a part reaches beyond C");
+        let row_bytes = self.product.a.row_words() * size_of::<i32>();
         let chunk = (ROWS_BYTES / row_bytes.max(1)).max(MAX_ROWS);
         // Chunks of nearly equal length, each a whole number of groups.
         let chunk = m.div_ceil(m.div_ceil(chunk)).next_multiple_of(GROUP);
@@ -179,9 +184,12 @@ impl Product<'_> {
         if let Some(bias) = self.bias.and_then(|bias| bias.get(columns.clone())) {
             init[..bias.len()].copy_from_slice(bias);
         }
+        // What the tiles read and write without a check, checked here: the panels, the rows, `init` and `out`.
         let panel_stride = panel_bytes(format, blocks).unwrap_or(0);
-        let panel = self.weights.as_slice().get(columns.start / PANEL * panel_stride..).unwrap_or_default().as_ptr();
+        let (first, last) = (columns.start / PANEL * panel_stride, columns.end.div_ceil(PANEL) * panel_stride);
+        let panel = self.weights.as_slice()[first..last].as_ptr();
         let out_stride = columns.len().next_multiple_of(PANEL);
+        let init = &init[..out_stride];
         let words = self.a.format().words();
         let mut row = rows.start;
         while row < rows.end {
@@ -198,8 +206,9 @@ impl Product<'_> {
                     &of_panel
                 }
             };
-            let group = self.a.group(row / GROUP * GROUP);
+            let group = self.a.groups(row / GROUP * GROUP, tile.rows.max(width));
             let mut out = [0.0; MAX_ROWS * PANEL];
+            let out = &mut out[..tile.rows * out_stride];
             for column in (0..columns.len()).step_by(tile.cols) {
                 let args = TileArgs {
                     blocks,
@@ -217,17 +226,17 @@ impl Product<'_> {
                 // columns of the widest tile, and `out` those of the largest for its rows.
                 unsafe { (tile.run)(v, &args) };
             }
-            self.store(row, tile.rows, columns.clone(), &out);
+            self.store(row, columns.clone(), out);
             row += tile.rows;
         }
     }
 
     /// Copies a tile into C.
     #[inline(always)]
-    fn store(&self, row: usize, rows: usize, columns: Range<usize>, tile: &[f32; MAX_ROWS * PANEL]) {
+    fn store(&self, row: usize, columns: Range<usize>, tile: &[f32]) {
         let c = &self.c;
         let stride = columns.len().next_multiple_of(PANEL);
-        for (r, tile) in tile.chunks_exact(stride).take(rows).enumerate() {
+        for (r, tile) in tile.chunks_exact(stride).enumerate() {
             let to = c.data.wrapping_add((row + r) * c.row_stride + columns.start * c.col_stride);
             if c.col_stride == 1 && columns.len() == PANEL {
                 // SAFETY: these elements lie inside C, and only this thread touches them.

@@ -7,6 +7,7 @@ use kernform_quant::{Activations, Format, PackedWeights, QuantError, decode, mul
 use kernform_simd::{Class, Fused, Isa, Unfused};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
+use kernform_testkit::strategies::{extent_near, threads};
 use kernform_testkit::{assert_same_bits, gamma, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -43,8 +44,12 @@ fn actual(
     let (n, k) = weights.shape();
     let mut c = vec![f32::NAN; a.rows() * n];
     let out = MatrixMut::new(&mut c, a.rows(), n).unwrap();
-    let mut memory = vec![-1; Activations::words_len(weights.format().activation(), a.rows(), k).unwrap()];
-    multiply(isa, &Threads(threads), a, weights, out, bias, &mut memory).unwrap();
+    // Exactly as long as it should be, and guards behind it.
+    const GUARD: i32 = 0x7fc5_a5a5;
+    let len = Activations::words_len(weights.format().activation(), a.rows(), k).unwrap();
+    let mut memory = vec![GUARD; len + 64];
+    multiply(isa, &Threads(threads), a, weights, out, bias, &mut memory[..len]).unwrap();
+    assert!(memory[len..].iter().all(|word| *word == GUARD), "words behind the memory were written");
     c
 }
 
@@ -62,7 +67,7 @@ struct Case {
 fn case() -> impl Strategy<Value = Case> {
     let rows = prop_oneof![3 => 0usize..=6, 2 => 7usize..=26];
     let cols = prop_oneof![3 => 1usize..=34, 1 => Just(16usize), 1 => 0usize..=1];
-    (rows, cols, 0usize..=4, any::<bool>(), 1usize..=2, any::<u64>(), any::<bool>())
+    (rows, cols, 0usize..=4, any::<bool>(), threads(), any::<u64>(), any::<bool>())
         .prop_map(|(m, n, blocks, bias, threads, seed, hostile)| Case { m, n, blocks, bias, threads, seed, hostile })
 }
 
@@ -89,6 +94,34 @@ fn check(isa: Isa, format: Format, case: &Case) {
     );
 }
 
+/// Rows around the edges of groups and tiles, columns around those of panels and of the tiles of several, and rows so
+/// long that they are cut into chunks of 512 KiB or of 12: (m, n, k), of which k becomes whole blocks.
+fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
+    // About 1.4 bytes a value.
+    let chunks = prop::sample::select(vec![3072usize, 8192, 31_744, 40_960]).prop_flat_map(|k| {
+        let rows = ((512 << 10) * 8 / 11 / k).max(12);
+        (prop_oneof![2 => rows - 2..=rows + 3, 1 => 2 * rows - 2..=2 * rows + 3], 1usize..=2, Just(k))
+    });
+    prop_oneof![
+        4 => (extent_near(&[4, 8, 12]), 1usize..=20, 0usize..=512),
+        4 => (prop_oneof![2 => Just(1usize), 1 => 1usize..=6], extent_near(&[16, 32, 64]), 0usize..=512),
+        2 => chunks,
+    ]
+}
+
+fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
+    let formats = prop::sample::select(Format::ALL.to_vec());
+    let cases = (near_blocks(), formats, threads(), any::<bool>(), any::<u64>());
+    TestRunner::new(up_to(120))
+        .run(&cases, |((m, n, k), format, threads, bias, seed)| {
+            // Undoes what `check` does to keep blocks of 256 few.
+            let blocks = k.div_ceil(format.block_len()) * (format.block_len() / 128 + 1);
+            check(isa, format, &Case { m, n, blocks, bias, threads, seed, hostile: false });
+            Ok(())
+        })
+        .unwrap();
+}
+
 fn equals_reference(isa: Isa) {
     for format in Format::ALL {
         TestRunner::new(up_to(24))
@@ -103,9 +136,8 @@ fn equals_reference(isa: Isa) {
 /// Large enough to be cut for threads, and for every tile of every level.
 fn equals_reference_in_every_tile(isa: Isa) {
     for format in [Format::Q4_0, Format::Q5_1, Format::Q4K, Format::Q6K] {
-        for (m, n) in [(35, 150), (1, 1100)] {
-            let blocks = if m == 1 { 16 } else { 8 };
-            check(isa, format, &Case { m, n, blocks, bias: true, threads: 2, seed: 9, hostile: false });
+        for (m, n, blocks, threads) in [(35, 150, 8, 65), (1, 1100, 16, 2)] {
+            check(isa, format, &Case { m, n, blocks, bias: true, threads, seed: 9, hostile: false });
         }
     }
 }
@@ -204,6 +236,7 @@ fn stays_within_its_bound(isa: Isa) {
 
 isa_tests_integer!(
     equals_reference,
+    equals_reference_at_the_edges_of_blocks,
     equals_reference_in_every_tile,
     extremes_do_not_saturate,
     odd_scales_follow_ieee_754,

@@ -42,6 +42,19 @@ pub fn length_around(tile: usize, least: usize) -> impl Strategy<Value = usize> 
         .prop_map(move |n| n.max(least))
 }
 
+/// Extents around the edges of a kernel's blocks: at most two off the first, second or third multiple of one of `edges`.
+///
+/// Bugs at such an edge need one or two extents there and none in the others, which stay small so that a case is quick.
+pub fn extent_near(edges: &'static [usize]) -> impl Strategy<Value = usize> + Clone {
+    (prop::sample::select(edges), 1usize..=3, 0usize..=4)
+        .prop_map(|(edge, times, off)| (edge * times + off).saturating_sub(2))
+}
+
+/// Numbers of threads: few, and as many as products are cut into parts and more.
+pub fn threads() -> impl Strategy<Value = usize> + Clone {
+    prop_oneof![2 => Just(1usize), 3 => 2usize..=5, 1 => prop::sample::select(vec![64usize, 65, 1000])]
+}
+
 /// A vector of values with a length around the edges of `tile`.
 pub fn vector_around(tile: usize, value: impl Strategy<Value = f32> + Clone) -> impl Strategy<Value = Vec<f32>> {
     length_around(tile, 0).prop_flat_map(move |n| prop::collection::vec(value.clone(), n))

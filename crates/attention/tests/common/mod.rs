@@ -4,6 +4,8 @@
 
 use kernform_attention::{Bias, Heads, KeptKeys, Mask, RelativeBias, Rows, ScoreTerms, Segment, reference};
 use kernform_simd::{Arithmetic, Class, Fused, Isa, Unfused};
+use kernform_testkit::Guarded;
+use kernform_testkit::strategies::extent_near;
 use proptest::prelude::*;
 use reference::ReferenceFloat;
 
@@ -227,7 +229,7 @@ impl Case {
 /// Runs `attend` with `parallel`, over output and scratch memory that held rubbish.
 pub(crate) fn run(isa: Isa, parallel: &impl kernform_tensor::Parallel, case: &Case) -> Vec<f32> {
     let mut out = vec![7.0; case.out_len()];
-    let mut scratch = vec![f32::NAN; kernform_attention::attend_scratch_len(case.heads, parallel).unwrap()];
+    let mut scratch = Guarded::new(kernform_attention::attend_scratch_len(case.heads, parallel).unwrap(), 1);
     kernform_attention::attend(
         isa,
         parallel,
@@ -239,9 +241,10 @@ pub(crate) fn run(isa: Isa, parallel: &impl kernform_tensor::Parallel, case: &Ca
         &case.segments,
         case.mask(),
         kernform_attention::RowsMut::new(&mut out, case.out_stride),
-        &mut scratch,
+        scratch.slice(),
     )
     .unwrap();
+    scratch.check();
     out
 }
 
@@ -325,9 +328,30 @@ pub(crate) fn heads() -> impl Strategy<Value = Heads> {
     })
 }
 
+/// Queries, keys, and how many of both are skipped before them, of each segment.
+type Lengths = Vec<(usize, usize, usize, usize)>;
+
 /// Cases of every kind, with elements from `value`.
 pub(crate) fn cases(values: Values) -> impl Strategy<Value = Case> {
-    let lengths = prop::collection::vec((tokens(), tokens(), 0usize..2, 0usize..2), 0..4);
+    cases_of(values, prop::collection::vec((tokens(), tokens(), 0usize..2, 0usize..2), 0..4))
+}
+
+/// Cases around the edges of blocks of 128 keys in tiles of 16, of the 256 rows that go through them together (rows are
+/// queries times heads of a group), of the least queries of a part for a thread, and of many short segments.
+pub(crate) fn cases_near_blocks(values: Values) -> impl Strategy<Value = Case> {
+    let skipped = || (0usize..2, 0usize..2);
+    let with = |(queries, keys): (usize, usize), (q, k): (usize, usize)| (queries, keys, q, k);
+    let long = (1usize..=3, extent_near(&[16, 128]));
+    let tall = (extent_near(&[32, 64, 85, 128, 256]), 1usize..=5);
+    let lengths = prop_oneof![
+        3 => prop::collection::vec((long, skipped()).prop_map(move |(tokens, skip)| with(tokens, skip)), 1..3),
+        2 => (tall, skipped()).prop_map(move |(tokens, skip)| vec![with(tokens, skip)]),
+        2 => prop::collection::vec((0usize..4, 0usize..20, 0usize..2, 0usize..2), 20..80),
+    ];
+    cases_of(values, lengths)
+}
+
+fn cases_of(values: Values, lengths: impl Strategy<Value = Lengths>) -> impl Strategy<Value = Case> {
     (heads(), lengths, 0usize..3, 0usize..5, 0usize..5, any::<bool>(), extras()).prop_flat_map(
         move |(heads, lengths, kept, bias, gap, causal, (window, softcap, alibi, relative))| {
             let (mut q, mut k) = (0, 0);

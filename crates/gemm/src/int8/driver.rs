@@ -79,6 +79,8 @@ impl Kernel for ComputePart<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (p, rows, cols) = (self.product, self.part.rows.clone(), self.part.cols.clone());
+        let (Sink::Floats { c, .. } | Sink::Integers { c }) = &p.sink;
+        c.check(rows.end, cols.end);
         let stride = a_stride(p.k, p.kernels.format);
         let most = (BLOCK / stride).clamp(LEAST_ROWS, BLOCK_ROWS);
         let blocks = rows.len().div_ceil(most);
@@ -90,7 +92,7 @@ impl Kernel for ComputePart<'_, '_> {
         for row in rows.clone().step_by(block_rows) {
             let block = Block { p, stride, row, rows: block_rows.min(rows.end - row), cols: cols.clone() };
             block.pack(s, scales, a);
-            block.multiply(s, scales, a, &mut tile);
+            block.multiply(s, &scales[..block.rows], &a[..block.rows * stride], &mut tile);
         }
     }
 }
@@ -115,7 +117,8 @@ impl Block<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&self, s: S, scales: &mut [f32], a: &mut [u8]) {
         let (k, format) = (self.p.k, self.p.kernels.format);
-        for ((i, into), scale) in a[..self.rows * self.stride].chunks_exact_mut(self.stride).enumerate().zip(scales) {
+        let rows = a[..self.rows * self.stride].chunks_exact_mut(self.stride).enumerate();
+        for ((i, into), scale) in rows.zip(&mut scales[..self.rows]) {
             let i = self.row + i;
             let multiplier;
             match self.p.rows {
@@ -145,7 +148,7 @@ impl Block<'_> {
         }
     }
 
-    /// Multiplies the block with all columns of the part.
+    /// Multiplies the block, which is all of `a`, with all columns of the part.
     #[inline(always)]
     fn multiply<S: Simd>(&self, s: S, scales: &[f32], a: &[u8], tile: &mut [i32; MAX_TILE]) {
         let kernels = self.p.kernels;
@@ -165,8 +168,11 @@ impl Block<'_> {
             let width = passes * wide * unit;
             let valid = width.min(self.cols.end - col);
             let multiply = [(kernels.tile)(least_rows, wide * unit), (kernels.tile)(least_rows + 1, wide * unit)];
+            // What the kernels read and write without a check, checked once for these columns.
+            assert!(self.rows.div_ceil(strips) * width <= MAX_TILE && width <= MAX_COLS, "a tile is too large");
             let panel_stride = panel_len(self.p.k);
-            let b = self.p.b[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
+            let panels = &self.p.b[..(col + width).div_ceil(PANEL) * panel_stride];
+            let b = panels[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
             let finish = Finish::new(&self.p.sink, col, width, valid);
             let mut row = 0;
             for strip in 0..strips {
@@ -181,7 +187,6 @@ impl Block<'_> {
                     panel_stride,
                     out: tile.as_mut_ptr(),
                 };
-                debug_assert!(rows * width <= MAX_TILE && width <= MAX_COLS);
                 // SAFETY: `rows` rows of A, filled up to whole groups, lie there; B is packed in whole panels, of which
                 // the tile needs no more than there are; `tile` has room for the largest one. The kernels are those of
                 // the level that dispatch has proved.

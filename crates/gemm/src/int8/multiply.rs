@@ -7,7 +7,7 @@ use super::driver::{ComputePart, Part, Product, Sink, part_scratch};
 use super::kernels::Kernels;
 use super::packed::{MAX_DEPTH, PackedI8};
 use crate::driver::Output;
-use crate::multiply::check_shapes;
+use crate::multiply::{Grid, MAX_PARTS, check_shapes};
 use crate::{Epilogue, GemmError, PANEL};
 
 /// Factors of rows or of columns.
@@ -75,8 +75,6 @@ impl Rows<'_> {
     }
 }
 
-/// Parts into which a product is cut at most.
-const MAX_PARTS: usize = 64;
 /// Multiply-adds below which another thread is not worth waking.
 const WORK_PER_PART: usize = 1 << 20;
 
@@ -128,11 +126,7 @@ pub fn gemm_i8(
         scale.check(m)?;
     }
     col_scale.check(n)?;
-    let sink = Sink::Floats {
-        c: Output { row_stride: c.row_stride(), col_stride: c.col_stride(), data: c.as_mut_slice().as_mut_ptr() },
-        col_scale,
-        epilogue: *epilogue,
-    };
+    let sink = Sink::Floats { c: Output::new(&mut c), col_scale, epilogue: *epilogue };
     run(isa, parallel, rows, b, sink, scratch)
 }
 
@@ -151,9 +145,7 @@ pub fn gemm_i8_i32(
     scratch: &mut [f32],
 ) -> Result<(), GemmError> {
     check_shapes((a.rows(), a.cols()), b.shape(), (c.rows(), c.cols()), None, None)?;
-    let (row_stride, col_stride) = (c.row_stride(), c.col_stride());
-    // Carried as floats and written as the integers they are.
-    let c = Output { row_stride, col_stride, data: c.as_mut_slice().as_mut_ptr().cast() };
+    let c = Output::new(&mut c);
     run(isa, parallel, Rows::Quantized { values: a, scale: Scale::One(1.0) }, b, Sink::Integers { c }, scratch)
 }
 
@@ -174,20 +166,18 @@ fn run(
         return Ok(());
     }
     let product = Product { k, rows, b: b.as_slice(), sink, kernels: Kernels::of(isa) };
-    let (row_parts, col_parts) = grid(threads, m, n, k);
-    let (part_rows, part_cols) = (m.div_ceil(row_parts), n.div_ceil(PANEL).div_ceil(col_parts) * PANEL);
+    let grid = grid(threads, m, n, k);
+    if grid.rows * grid.cols == 1 {
+        compute(isa, &product, &mut Part { rows: 0..m, cols: 0..n, scratch: rest });
+        return Ok(());
+    }
     let mut parts: [Part<'_>; MAX_PARTS] = core::array::from_fn(|_| Part { rows: 0..0, cols: 0..0, scratch: &mut [] });
-    let places = (0..m).step_by(part_rows).flat_map(|row| (0..n).step_by(part_cols).map(move |col| (row, col)));
     let mut count = 0;
-    for (part, (row, col)) in parts.iter_mut().zip(places) {
+    for (rows, cols) in grid.parts(m, n) {
         let (scratch, left) = rest.split_at_mut(part_scratch(m, k));
         rest = left;
-        *part = Part { rows: row..m.min(row + part_rows), cols: col..n.min(col + part_cols), scratch };
+        parts[count] = Part { rows, cols, scratch };
         count += 1;
-    }
-    if let [part] = &mut parts[..count] {
-        compute(isa, &product, part);
-        return Ok(());
     }
     parallel.for_each(&mut parts[..count], |_, part| compute(isa, &product, part));
     Ok(())
@@ -201,9 +191,24 @@ fn compute(isa: Isa, product: &Product<'_>, part: &mut Part<'_>) {
 }
 
 /// Into how many parts rows and columns are cut: rows first, so that each row is quantised once.
-fn grid(threads: usize, m: usize, n: usize, k: usize) -> (usize, usize) {
+fn grid(threads: usize, m: usize, n: usize, k: usize) -> Grid {
     let work = m.saturating_mul(n).saturating_mul(k);
     let parts = threads.min(work / WORK_PER_PART).clamp(1, MAX_PARTS);
     let rows = parts.min(m.div_ceil(24));
-    (rows, (parts / rows).min(n.div_ceil(4 * PANEL)))
+    Grid { rows, cols: (parts / rows).min(n.div_ceil(4 * PANEL)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::multiply::tests::{THREADS, check_parts, extents};
+
+    #[test]
+    fn parts_cover_c_once() {
+        for (m, n, k) in extents() {
+            for threads in THREADS {
+                check_parts(grid(threads, m, n, k), threads, m, n);
+            }
+        }
+    }
 }

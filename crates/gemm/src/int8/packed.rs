@@ -166,12 +166,16 @@ fn pack_panel(b: MatrixRef<'_, i8>, col: usize, cols: usize, groups: &mut [i8]) 
     for (group, line) in groups.chunks_exact_mut(LINE).enumerate() {
         let row = group * GROUP;
         for (j, four) in line.chunks_exact_mut(GROUP).enumerate() {
+            if j >= cols {
+                four.fill(0);
+                continue;
+            }
             let start = row * row_stride + (col + j) * col_stride;
-            if j < cols && row_stride == 1 && row + GROUP <= k {
+            if row_stride == 1 && row + GROUP <= k {
                 four.copy_from_slice(&data[start..start + GROUP]);
             } else {
                 for (i, value) in four.iter_mut().enumerate() {
-                    *value = if j < cols && row + i < k { data[start + i * row_stride] } else { 0 };
+                    *value = if row + i < k { data[start + i * row_stride] } else { 0 };
                 }
             }
         }
