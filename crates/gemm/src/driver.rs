@@ -10,11 +10,12 @@ use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
 use kernform_tensor::{MatrixRef, cast_slice_mut};
 
-use crate::blocking::{KC, NC, a_stride, divide, even_block, row_block, scratch_len};
-use crate::kernels::Sweep;
-use crate::pack::{pack_columns, pack_rows};
+use crate::blocking::{NC, a_stride, divide, even_block, row_block, scratch_len};
+use crate::kernels::{Fetch, Sweep};
+use crate::pack::{copy_rows, pack_columns, pack_rows, whole_rows};
 use crate::packed::PANEL;
-use crate::tiles::{MAX_COLS, MAX_ROWS, MAX_TILE, Tiling, sweep_fn};
+use crate::tiles::{MAX_COLS, MAX_TILE, STREAMED_UNITS, Tiling, sweep_fn};
+use crate::way::{Way, is_far, is_streamed};
 use crate::weight::Weight;
 
 /// Columns that all strips of a block go through before they go on.
@@ -81,8 +82,12 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         let tiling = Tiling::of::<S>();
         let strips = tiling.strips(rows.len());
         let way = Way::new(&p.b, strips);
-        let k_block = even_block(p.k, way.most_steps(&p.b, rows.len(), strips, p.k, p.pack_a));
-        let col_block = if way == Way::Packed { cols.len() } else { NC };
+        let k_block = even_block(p.k, way.most_steps(&p.b, &tiling, rows.len(), p.k, p.pack_a));
+        let col_block = match p.b {
+            Source::Packed(_) => cols.len(),
+            Source::Strided(b) if way == Way::InPlace && is_far(&b) => cols.len(),
+            Source::Strided(_) => NC,
+        };
         let row_block = row_block(&tiling, rows.len());
         let mut col = cols.start;
         while col < cols.end {
@@ -107,44 +112,6 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
     }
 }
 
-/// How the kernels get B.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// It is packed.
-    Packed,
-    /// They read it where it lies: it is used so few times that it is not worth packing.
-    InPlace,
-    /// Its blocks are packed first.
-    Copied,
-}
-
-/// Whether all of B stays in the second-level cache, in rows that do not fall into the same sets.
-fn fits_cache<W>(b: &MatrixRef<'_, W>) -> bool {
-    const BYTES: usize = 640 << 10;
-    b.row_stride() < 1024 && b.rows() * b.row_stride() * size_of::<W>() <= BYTES
-}
-
-impl Way {
-    fn new<W>(b: &Source<'_, W>, strips: usize) -> Way {
-        match b {
-            Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && (strips <= 2 || fits_cache(b)) => Way::InPlace,
-            Source::Strided(_) => Way::Copied,
-        }
-    }
-
-    /// Steps of `k` in a block at most.
-    fn most_steps<W>(self, b: &Source<'_, W>, rows: usize, strips: usize, k: usize, packs_a: bool) -> usize {
-        match (self, b) {
-            // Rows that are far apart are streams of their own, of which there should be few.
-            (Way::InPlace, Source::Strided(b)) if b.row_stride() >= 1024 => 32,
-            // One strip uses B once: the blocks keep A in the first-level cache.
-            (Way::Packed, _) if strips == 1 && rows < Tiling::PREFETCH_FROM && !packs_a => k.max(1),
-            _ => KC,
-        }
-    }
-}
-
 /// One block of rows, columns and `k`.
 struct Block<'a, W> {
     p: &'a Product<'a, W>,
@@ -165,8 +132,22 @@ struct Right<W> {
     data: *const W,
     row_stride: usize,
     panel_stride: usize,
-    /// From the columns that a tile reads to those that are fetched meanwhile, where it is a fixed distance.
-    ahead: Option<usize>,
+    /// The last steps, whose rows stand elsewhere, in rows of `tail_row_stride`: where B lies, whole vectors of them would
+    /// reach past its end.
+    tail_steps: usize,
+    tail: *const W,
+    tail_row_stride: usize,
+    /// What is fetched meanwhile; the next group where it says nothing.
+    fetch: Option<Fetch<W>>,
+    /// Whether a sweep of one row reads several streams side by side.
+    is_streamed: bool,
+}
+
+impl<W> Right<W> {
+    fn new(data: *const W, row_stride: usize, panel_stride: usize) -> Right<W> {
+        let (tail, fetch) = (core::ptr::null(), None);
+        Right { data, row_stride, panel_stride, tail_steps: 0, tail, tail_row_stride: 0, fetch, is_streamed: true }
+    }
 }
 
 /// Strips of equal height.
@@ -203,9 +184,9 @@ impl<W: Weight> Block<'_, W> {
         let mut col = self.col;
         while col < end {
             let mut width = (end - col).min(chunk);
-            if self.way == Way::InPlace && width > PANEL {
-                // Of the last panel whole vectors may not be readable: it goes alone.
-                width -= width % PANEL;
+            if self.way == Way::InPlace && width > NC && !width.is_multiple_of(PANEL) {
+                // The scratch has room for the last rows of so many columns.
+                width = (width - NC).next_multiple_of(PANEL);
             }
             let right = self.columns(s, col, width, b_scratch);
             for strips in heights {
@@ -232,24 +213,55 @@ impl<W: Weight> Block<'_, W> {
             Source::Packed(data) => {
                 let start = (col / PANEL * p.k + self.k_from) * PANEL + col % PANEL;
                 let data = data.get(start..).unwrap_or_default().as_ptr();
-                let ahead = (self.kc == p.k && self.rows <= MAX_ROWS).then_some(64 * PANEL);
-                Right { data, row_stride: PANEL, panel_stride: p.k * PANEL, ahead }
+                Right::new(data, PANEL, p.k * PANEL)
             }
-            Source::Strided(b) if self.way == Way::InPlace && width.is_multiple_of(PANEL) => {
+            Source::Strided(b) if self.way == Way::InPlace => {
                 let start = self.k_from * b.row_stride() + col;
                 let data = b.as_slice().get(start..).unwrap_or_default().as_ptr();
-                Right { data, row_stride: b.row_stride(), panel_stride: PANEL, ahead: Some(4 * PANEL) }
+                let whole = whole_rows(b, self.k_from, self.kc, col + width.next_multiple_of(PANEL));
+                let right = self.in_place(b, data);
+                if whole == self.kc {
+                    return right;
+                }
+                let (tail_steps, stride) = (self.kc - whole, width.next_multiple_of(PANEL));
+                copy_rows(b, (self.k_from + whole, tail_steps), (col, width), stride, scratch);
+                Right { tail_steps, tail: scratch.as_ptr(), tail_row_stride: stride, ..right }
             }
             Source::Strided(b) => {
                 let panel_len = self.kc * PANEL;
-                let first = if self.way == Way::InPlace { 0 } else { (col - self.col) / PANEL };
-                let scratch = &mut scratch[first * panel_len..];
-                if (self.pack || self.way == Way::InPlace) && panel_len > 0 {
+                let scratch = &mut scratch[(col - self.col) / PANEL * panel_len..];
+                if self.pack && panel_len > 0 {
                     pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
                 }
-                Right { data: scratch.as_ptr(), row_stride: PANEL, panel_stride: panel_len, ahead: Some(0) }
+                let right = Right::new(scratch.as_ptr(), PANEL, panel_len);
+                Right { fetch: self.next_to_pack(b, col + width), ..right }
             }
         }
+    }
+
+    /// Columns that the kernels read where they lie.
+    #[inline(always)]
+    fn in_place(&self, b: MatrixRef<'_, W>, data: *const W) -> Right<W> {
+        let is_streamed = is_streamed(&b, self.rows);
+        let from = data.wrapping_add(if is_streamed { 8 * PANEL } else { 4 * PANEL });
+        let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: is_streamed };
+        Right { fetch: Some(fetch), is_streamed, ..Right::new(data, b.row_stride(), PANEL) }
+    }
+
+    /// What of B is packed after the columns before `end`.
+    #[inline(always)]
+    fn next_to_pack(&self, b: MatrixRef<'_, W>, end: usize) -> Option<Fetch<W>> {
+        if !self.pack || b.col_stride() != 1 {
+            return None;
+        }
+        let block_end = self.col + self.cols;
+        let (row, col) = match (end < block_end, self.k_from + self.kc < self.p.k) {
+            (true, _) => (self.k_from, end),
+            (false, true) => (self.k_from + self.kc, self.col),
+            (false, false) => (0, block_end),
+        };
+        let from = b.as_slice().as_ptr().wrapping_add(row * b.row_stride() + col);
+        Some(Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: false })
     }
 
     /// Multiplies strips of equal height by columns of B.
@@ -264,7 +276,10 @@ impl<W: Weight> Block<'_, W> {
     ) {
         let tiling = Tiling::of::<S>();
         let units = width.div_ceil(tiling.unit);
-        let most = Tiling::max_units::<S>(strips.height);
+        let most = match Tiling::max_units::<S>(strips.height) {
+            most if strips.height == 1 && right.is_streamed => most.min(STREAMED_UNITS),
+            most => most,
+        };
         let groups = if units <= most { 1 } else { units.div_ceil(most) };
         let (narrower, wider) = divide(units, groups);
         let mut done = 0;
@@ -283,49 +298,82 @@ impl<W: Weight> Block<'_, W> {
                 let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
                 let from = done / PANEL * right.panel_stride + done % PANEL;
                 let group_stride = cols / PANEL * right.panel_stride;
-                let sweep = Sweep {
-                    k: self.kc,
+                let b = right.data.wrapping_add(from);
+                let fetch = match right.fetch {
+                    Some(fetch) => Fetch { from: fetch.from.wrapping_add(done / PANEL * fetch.panel_stride), ..fetch },
+                    None => self.next_group(b, group_stride, right, strips.count),
+                };
+                let mut sweep = Sweep {
+                    k: self.kc - right.tail_steps,
                     strips: strips.count,
                     groups: now,
                     valid,
                     a,
                     a_row_stride,
-                    b: right.data.wrapping_add(from),
+                    b,
                     b_row_stride: right.row_stride,
                     b_panel_stride: right.panel_stride,
                     b_group_stride: group_stride,
-                    ahead: right.ahead.unwrap_or(group_stride),
+                    fetch,
                     init: ZEROS.as_ptr(),
                     init_row_stride: 0,
                     init_group_stride: 0,
                     out: core::ptr::null_mut(),
                     out_row_stride: cols,
                 };
-                self.sweep(s, (self.row + strips.row, strips.height), (col + done, cols), sweep);
+                let (rows, columns) = ((self.row + strips.row, strips.height), (col + done, cols));
+                let mut k_from = self.k_from;
+                loop {
+                    self.sweep(s, rows, columns, k_from, &mut sweep);
+                    k_from += sweep.k;
+                    if k_from == self.k_from + self.kc {
+                        break;
+                    }
+                    (sweep.a, sweep.b) = (sweep.a.wrapping_add(sweep.k), right.tail.wrapping_add(done));
+                    (sweep.k, sweep.b_row_stride) = (right.tail_steps, right.tail_row_stride);
+                }
                 done += now * cols;
                 count -= now;
             }
         }
     }
 
+    /// The group of packed columns after the one at `b`.
+    #[inline(always)]
+    fn next_group(&self, b: *const W, group_stride: usize, right: Right<W>, strips: usize) -> Fetch<W> {
+        /// Bytes of the smallest page.
+        const PAGE: usize = 4096;
+        let pages = self.kc * PANEL * size_of::<W>() / PAGE;
+        let streams = if strips == 1 && pages > 1 { pages.ilog2() } else { 0 };
+        let from = b.wrapping_add(group_stride);
+        Fetch { from, row_stride: right.row_stride, panel_stride: right.panel_stride, streams, few_rows: false }
+    }
+
     /// Runs a sweep: in C where its columns stand next to each other.
     #[inline(always)]
-    fn sweep<S: Simd>(&self, s: S, (row, height): (usize, usize), (col, cols): (usize, usize), mut sweep: Sweep<W>) {
+    fn sweep<S: Simd>(
+        &self,
+        s: S,
+        (row, height): (usize, usize),
+        (col, cols): (usize, usize),
+        k_from: usize,
+        sweep: &mut Sweep<W>,
+    ) {
         let c = &self.p.c;
         if let Some(bias) = self.p.bias {
             (sweep.init, sweep.init_group_stride) = (bias[col..].as_ptr(), cols);
         }
         let out = c.data.wrapping_add(row * c.row_stride + col * c.col_stride);
         if c.col_stride != 1 {
-            return self.sweep_aside(s, (row, height), (col, cols), sweep, out);
+            return self.sweep_aside(s, (row, height), (col, cols), k_from, sweep, out);
         }
         (sweep.out, sweep.out_row_stride) = (out, c.row_stride);
-        if self.k_from > 0 {
+        if k_from > 0 {
             (sweep.init, sweep.init_row_stride, sweep.init_group_stride) = (out, c.row_stride, cols);
         }
         // SAFETY: A has the rows and `kc` columns from here on, B is filled up to whole tiles, and the sweep's part of C is
         // touched by this thread alone; the bias has a value for each column.
-        unsafe { sweep_fn::<S, W>(height, cols)(s, &sweep) };
+        unsafe { sweep_fn::<S, W>(height, cols)(s, sweep) };
     }
 
     /// Runs a sweep tile by tile in a place of its own, for C in columns.
@@ -335,7 +383,8 @@ impl<W: Weight> Block<'_, W> {
         s: S,
         (row, height): (usize, usize),
         (col, cols): (usize, usize),
-        sweep: Sweep<W>,
+        k_from: usize,
+        sweep: &Sweep<W>,
         out: *mut f32,
     ) {
         let (p, c) = (self.p, &self.p.c);
@@ -350,18 +399,18 @@ impl<W: Weight> Block<'_, W> {
                 b: sweep.b.wrapping_add(group * sweep.b_group_stride),
                 init: sweep.init.wrapping_add(group * sweep.init_group_stride),
                 out: edge.as_mut_ptr(),
-                ..sweep
+                ..*sweep
             };
             // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them; A,
             // B and the bias as for any sweep.
             unsafe {
-                if self.k_from > 0 {
+                if k_from > 0 {
                     self.load_edge(place, out, &mut edge);
                     (tile.init, tile.init_row_stride) = (edge.as_ptr(), cols);
                 }
                 tile.out = edge.as_mut_ptr();
                 sweep_fn::<S, W>(height, cols)(s, &tile);
-                if self.k_from + self.kc == p.k {
+                if k_from + sweep.k == p.k {
                     let (row, col) = (row + strip * height, col + group * cols);
                     let out = edge.as_mut_ptr();
                     Finish { p, row, rows: height, col, cols: sweep.valid, out, stride: cols }.run(s);

@@ -18,6 +18,7 @@ mod pack;
 mod packed;
 pub mod reference;
 mod tiles;
+mod way;
 mod weight;
 
 pub use epilogue::Epilogue;
