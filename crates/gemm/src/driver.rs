@@ -4,6 +4,8 @@
 //! second-level cache while panels of B pass through the first-level one (Goto and van de Geijn 2008, section 4.2). Blocks
 //! over `k` come in ascending order and reload what the one before stored, so that no block size shows in the result.
 
+mod aside;
+
 use core::ops::Range;
 
 use kernform_math::{Activation, vector};
@@ -14,7 +16,7 @@ use crate::blocking::{NC, a_stride, divide, even_block, row_block, scratch_len};
 use crate::kernels::{Fetch, Sweep};
 use crate::pack::{copy_rows, pack_columns, pack_rows, whole_rows};
 use crate::packed::PANEL;
-use crate::tiles::{MAX_COLS, MAX_TILE, STREAMED_UNITS, Tiling, sweep_fn};
+use crate::tiles::{MAX_COLS, STREAMED_UNITS, Tiling, sweep_fn};
 use crate::way::{Way, is_far, is_streamed};
 use crate::weight::Weight;
 
@@ -184,11 +186,16 @@ impl<W: Weight> Block<'_, W> {
         let mut col = self.col;
         while col < end {
             let mut width = (end - col).min(chunk);
-            if self.way == Way::InPlace && width > NC && !width.is_multiple_of(PANEL) {
-                // The scratch has room for the last rows of so many columns.
-                width = (width - NC).next_multiple_of(PANEL);
+            if self.way == Way::InPlace && !width.is_multiple_of(PANEL) {
+                if strips > 1 && width > PANEL {
+                    // The last panel is packed, alone.
+                    width -= width % PANEL;
+                } else if width > NC {
+                    // The scratch has room for the last rows of so many columns.
+                    width = (width - NC).next_multiple_of(PANEL);
+                }
             }
-            let right = self.columns(s, col, width, b_scratch);
+            let right = self.columns(s, strips, col, width, b_scratch);
             for strips in heights {
                 if strips.count > 0 {
                     let a = a.wrapping_add(strips.row * a_row_stride);
@@ -207,13 +214,18 @@ impl<W: Weight> Block<'_, W> {
 
     /// The `width` columns of B from `col` on.
     #[inline(always)]
-    fn columns<S: Simd>(&self, s: S, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
+    fn columns<S: Simd>(&self, s: S, strips: usize, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
         let p = self.p;
         match p.b {
             Source::Packed(data) => {
                 let start = (col / PANEL * p.k + self.k_from) * PANEL + col % PANEL;
                 let data = data.get(start..).unwrap_or_default().as_ptr();
                 Right::new(data, PANEL, p.k * PANEL)
+            }
+            Source::Strided(b) if self.way == Way::InPlace && strips > 1 && !width.is_multiple_of(PANEL) => {
+                let panel_len = self.kc * PANEL;
+                pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
+                Right::new(scratch.as_ptr(), PANEL, panel_len)
             }
             Source::Strided(b) if self.way == Way::InPlace => {
                 let start = self.k_from * b.row_stride() + col;
@@ -243,7 +255,7 @@ impl<W: Weight> Block<'_, W> {
     #[inline(always)]
     fn in_place(&self, b: MatrixRef<'_, W>, data: *const W) -> Right<W> {
         let is_streamed = is_streamed(&b, self.rows);
-        let from = data.wrapping_add(if is_streamed { 8 * PANEL } else { 4 * PANEL });
+        let from = data.wrapping_add(4 * PANEL);
         let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: is_streamed };
         Right { fetch: Some(fetch), is_streamed, ..Right::new(data, b.row_stride(), PANEL) }
     }
@@ -375,82 +387,6 @@ impl<W: Weight> Block<'_, W> {
         // touched by this thread alone; the bias has a value for each column.
         unsafe { sweep_fn::<S, W>(height, cols)(s, sweep) };
     }
-
-    /// Runs a sweep tile by tile in a place of its own, for C in columns.
-    #[inline(never)]
-    fn sweep_aside<S: Simd>(
-        &self,
-        s: S,
-        (row, height): (usize, usize),
-        (col, cols): (usize, usize),
-        k_from: usize,
-        sweep: &Sweep<W>,
-        out: *mut f32,
-    ) {
-        let (p, c) = (self.p, &self.p.c);
-        let mut edge = [0.0; MAX_TILE];
-        for (strip, group) in (0..sweep.strips).flat_map(|strip| (0..sweep.groups).map(move |group| (strip, group))) {
-            let place = Place { rows: height, cols, valid: sweep.valid };
-            let out = out.wrapping_add(strip * height * c.row_stride + group * cols * c.col_stride);
-            let mut tile = Sweep {
-                strips: 1,
-                groups: 1,
-                a: sweep.a.wrapping_add(strip * height * sweep.a_row_stride),
-                b: sweep.b.wrapping_add(group * sweep.b_group_stride),
-                init: sweep.init.wrapping_add(group * sweep.init_group_stride),
-                out: edge.as_mut_ptr(),
-                ..*sweep
-            };
-            // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them; A,
-            // B and the bias as for any sweep.
-            unsafe {
-                if k_from > 0 {
-                    self.load_edge(place, out, &mut edge);
-                    (tile.init, tile.init_row_stride) = (edge.as_ptr(), cols);
-                }
-                tile.out = edge.as_mut_ptr();
-                sweep_fn::<S, W>(height, cols)(s, &tile);
-                if k_from + sweep.k == p.k {
-                    let (row, col) = (row + strip * height, col + group * cols);
-                    let out = edge.as_mut_ptr();
-                    Finish { p, row, rows: height, col, cols: sweep.valid, out, stride: cols }.run(s);
-                }
-                self.store_edge(place, out, &edge);
-            }
-        }
-    }
-
-    /// # Safety
-    /// The `place.rows` x `place.valid` elements of C from `origin` on must be readable.
-    unsafe fn load_edge(&self, place: Place, origin: *const f32, edge: &mut [f32; MAX_TILE]) {
-        for (i, edge) in edge.chunks_mut(place.cols).take(place.rows).enumerate() {
-            for (j, edge) in edge[..place.valid].iter_mut().enumerate() {
-                // SAFETY: element (i, j) of the tile, by the caller's word.
-                *edge = unsafe { *origin.add(i * self.p.c.row_stride + j * self.p.c.col_stride) };
-            }
-        }
-    }
-
-    /// # Safety
-    /// The `place.rows` x `place.valid` elements of C from `origin` on must be writable.
-    unsafe fn store_edge(&self, place: Place, origin: *mut f32, edge: &[f32; MAX_TILE]) {
-        for (i, edge) in edge.chunks(place.cols).take(place.rows).enumerate() {
-            // SAFETY: row i of the tile, by the caller's word.
-            let row = unsafe { origin.add(i * self.p.c.row_stride) };
-            for (j, edge) in edge[..place.valid].iter().enumerate() {
-                // SAFETY: element (i, j) of the tile, by the caller's word.
-                unsafe { *row.add(j * self.p.c.col_stride) = *edge };
-            }
-        }
-    }
-}
-
-/// A tile aside: `valid` of its `cols` columns exist.
-#[derive(Clone, Copy)]
-struct Place {
-    rows: usize,
-    cols: usize,
-    valid: usize,
 }
 
 /// Applies activation and residual to finished chains that are still in the caches: `rows` x `cols` of them, in rows of

@@ -53,7 +53,7 @@ pub(crate) struct Fetch<W> {
     pub(crate) panel_stride: usize,
     /// The rows are fetched as `1 << streams` runs side by side: each keeps a prefetcher of the machine going.
     pub(crate) streams: u32,
-    /// Whether tiles of few rows fetch too: their steps have no time to spare unless B comes from memory.
+    /// Whether tiles of few rows fetch too, a little ahead of B: their steps have no time to spare unless B comes from memory.
     pub(crate) few_rows: bool,
 }
 
@@ -111,6 +111,13 @@ struct Tile<W> {
     next: *mut f32,
 }
 
+/// Steps from which on a tile is worth fetching the next one's place in C.
+const FETCH_FROM: usize = 64;
+/// Rows from which on a tile fetches in several runs.
+const STREAMS_FROM: usize = 8;
+/// How far ahead of B tiles of few rows fetch, in elements.
+const FEW_ROWS_AHEAD: usize = 8 * PANEL;
+
 /// # Safety
 /// As for the sweep, of which this is one tile.
 #[inline(always)]
@@ -129,31 +136,31 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
             };
         }
     }
-    if t.k >= 64 {
+    if ROWS >= Tiling::PREFETCH_FROM && t.k >= FETCH_FROM {
         for i in 0..ROWS {
             prefetch_row::<S, VECTORS>(next.wrapping_add(i * t.out_row_stride));
         }
     }
     let rows: [*const f32; ROWS] = core::array::from_fn(|i| a.wrapping_add(i * t.a_row_stride));
     let (k, b_panel_stride, fetched) = (t.k, t.b_panel_stride, t.fetch);
-    let mask = (1 << fetched.streams) - 1;
-    let (jump, back) = if fetched.streams == 0 {
-        (fetched.row_stride, 0)
-    } else {
-        let jump = (k >> fetched.streams) * fetched.row_stride;
-        (jump, (jump << fetched.streams) - fetched.row_stride)
-    };
-    let fetches = ROWS >= Tiling::PREFETCH_FROM || fetched.few_rows;
+    // Runs side by side take more instructions than steps of a few rows have time for.
+    let streams = if ROWS >= STREAMS_FROM { fetched.streams } else { 0 };
+    let mask = (1 << streams) - 1;
+    let jump = if streams == 0 { fetched.row_stride } else { (k >> streams) * fetched.row_stride };
+    let back = (jump << streams) - fetched.row_stride;
     let b_row_stride = t.b_row_stride;
     for step in 0..k {
-        if fetches {
+        if ROWS >= Tiling::PREFETCH_FROM {
             for v in (0..VECTORS).step_by(PANEL / S::LANES) {
-                let panel = v * S::LANES / PANEL;
-                prefetch(fetch.wrapping_add(panel * fetched.panel_stride));
+                prefetch(fetch.wrapping_add(v * S::LANES / PANEL * fetched.panel_stride));
             }
             fetch = fetch.wrapping_add(jump);
-            if step & mask == mask {
+            if ROWS >= STREAMS_FROM && step & mask == mask {
                 fetch = fetch.wrapping_sub(back);
+            }
+        } else if fetched.few_rows {
+            for v in (0..VECTORS).step_by(PANEL / S::LANES) {
+                prefetch(b.wrapping_add(v * S::LANES / PANEL * b_panel_stride + FEW_ROWS_AHEAD));
             }
         }
         // SAFETY: a step of the tile.
