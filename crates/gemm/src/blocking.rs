@@ -1,12 +1,19 @@
 //! The sizes of the blocks into which a product is cut, and the scratch that they need.
 
 use crate::packed::PANEL;
-use crate::tiles::Tiling;
+use crate::tiles::{MAX_ROWS, Tiling};
 
-/// Steps of `k` in a block: a panel of B, 16 KiB, takes half of a first-level cache.
-pub(crate) const KC: usize = 256;
-/// Rows of A in a block: 240 KiB, half of a second-level cache.
-pub(crate) const MC: usize = 240;
+/// Most steps of `k` in a block: C is read and written once for each, so they are many, though the panels of B then come
+/// from the second-level cache.
+pub(crate) const KC: usize = 512;
+/// The same where A is one strip of several rows: B is read once, and the more rows of a panel in one go, the better.
+pub(crate) const LONE_KC: usize = 1024;
+/// The same where B is read in place, in rows that are far apart: each is a page of its own.
+pub(crate) const IN_PLACE_KC: usize = 256;
+/// The same where few rows of A meet a B from memory: as many runs as the machine's prefetchers follow side by side.
+pub(crate) const STREAMS: usize = 12;
+/// Rows of A in a block: 344 KiB of a second-level cache.
+pub(crate) const MC: usize = 168;
 /// Columns of B that are packed at once where more than one block of rows uses them.
 pub(crate) const NC: usize = 512;
 /// Extra floats in a row of packed A, so that rows do not fall into the same cache sets.
@@ -16,7 +23,8 @@ const A_PAD: usize = 16;
 /// larger numbers.
 pub(crate) fn scratch_len(rows: usize, cols: usize, k: usize, pack_a: bool, pack_b: bool) -> (usize, usize) {
     let kc = k.min(KC);
-    let a = if pack_a { rows.min(MC) * a_stride(kc) } else { 0 };
+    let lone = rows.min(MAX_ROWS) * a_stride(k.min(LONE_KC));
+    let a = if pack_a { lone.max(rows.min(MC) * a_stride(kc)) } else { 0 };
     let b = if pack_b { kc * cols.min(NC).next_multiple_of(PANEL) } else { 0 };
     (a, b)
 }

@@ -4,17 +4,20 @@
 //! second-level cache while panels of B pass through the first-level one (Goto and van de Geijn 2008, section 4.2). Blocks
 //! over `k` come in ascending order and reload what the one before stored, so that no block size shows in the result.
 
+mod aside;
+
 use core::ops::Range;
 
 use kernform_math::{Activation, vector};
 use kernform_simd::{Kernel, Simd};
 use kernform_tensor::{MatrixMut, MatrixRef, cast_slice_mut};
 
-use crate::blocking::{KC, NC, a_stride, divide, even_block, row_block, scratch_len};
-use crate::kernels::Sweep;
-use crate::pack::{pack_columns, pack_rows};
+use crate::blocking::{NC, a_stride, divide, even_block, row_block, scratch_len};
+use crate::kernels::{Fetch, Sweep};
+use crate::pack::{copy_rows, pack_columns, pack_rows, whole_rows};
 use crate::packed::PANEL;
-use crate::tiles::{MAX_COLS, MAX_ROWS, MAX_TILE, Tiling, sweep_fn};
+use crate::tiles::{MAX_COLS, STREAMED_UNITS, Tiling, sweep_fn};
+use crate::way::{Way, is_far, is_streamed};
 use crate::weight::Weight;
 
 /// Columns that all strips of a block go through before they go on.
@@ -111,8 +114,12 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         let tiling = Tiling::of::<S>();
         let strips = tiling.strips(rows.len());
         let way = Way::new(&p.b, strips);
-        let k_block = even_block(p.k, way.most_steps(&p.b, rows.len(), strips, p.k, p.pack_a));
-        let col_block = if way == Way::Packed { cols.len() } else { NC };
+        let k_block = even_block(p.k, way.most_steps(&p.b, &tiling, rows.len(), p.k, p.pack_a));
+        let col_block = match p.b {
+            Source::Packed(_) => cols.len(),
+            Source::Strided(b) if way == Way::InPlace && is_far(&b) => cols.len(),
+            Source::Strided(_) => NC,
+        };
         let row_block = row_block(&tiling, rows.len());
         let mut col = cols.start;
         while col < cols.end {
@@ -137,44 +144,6 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
     }
 }
 
-/// How the kernels get B.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// It is packed.
-    Packed,
-    /// They read it where it lies: it is used so few times that it is not worth packing.
-    InPlace,
-    /// Its blocks are packed first.
-    Copied,
-}
-
-/// Whether all of B stays in the second-level cache, in rows that do not fall into the same sets.
-fn fits_cache<W>(b: &MatrixRef<'_, W>) -> bool {
-    const BYTES: usize = 640 << 10;
-    b.row_stride() < 1024 && b.rows() * b.row_stride() * size_of::<W>() <= BYTES
-}
-
-impl Way {
-    fn new<W>(b: &Source<'_, W>, strips: usize) -> Way {
-        match b {
-            Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && (strips <= 2 || fits_cache(b)) => Way::InPlace,
-            Source::Strided(_) => Way::Copied,
-        }
-    }
-
-    /// Steps of `k` in a block at most.
-    fn most_steps<W>(self, b: &Source<'_, W>, rows: usize, strips: usize, k: usize, packs_a: bool) -> usize {
-        match (self, b) {
-            // Rows that are far apart are streams of their own, of which there should be few.
-            (Way::InPlace, Source::Strided(b)) if b.row_stride() >= 1024 => 32,
-            // One strip uses B once: the blocks keep A in the first-level cache.
-            (Way::Packed, _) if strips == 1 && rows < Tiling::PREFETCH_FROM && !packs_a => k.max(1),
-            _ => KC,
-        }
-    }
-}
-
 /// One block of rows, columns and `k`.
 struct Block<'a, W> {
     p: &'a Product<'a, W>,
@@ -195,8 +164,22 @@ struct Right<W> {
     data: *const W,
     row_stride: usize,
     panel_stride: usize,
-    /// From the columns that a tile reads to those that are fetched meanwhile, where it is a fixed distance.
-    ahead: Option<usize>,
+    /// The last steps, whose rows stand elsewhere, in rows of `tail_row_stride`: where B lies, whole vectors of them would
+    /// reach past its end.
+    tail_steps: usize,
+    tail: *const W,
+    tail_row_stride: usize,
+    /// What is fetched meanwhile; the next group where it says nothing.
+    fetch: Option<Fetch<W>>,
+    /// Whether a sweep of one row reads several streams side by side.
+    is_streamed: bool,
+}
+
+impl<W> Right<W> {
+    fn new(data: *const W, row_stride: usize, panel_stride: usize) -> Right<W> {
+        let (tail, fetch) = (core::ptr::null(), None);
+        Right { data, row_stride, panel_stride, tail_steps: 0, tail, tail_row_stride: 0, fetch, is_streamed: true }
+    }
 }
 
 /// Strips of equal height.
@@ -233,11 +216,16 @@ impl<W: Weight> Block<'_, W> {
         let mut col = self.col;
         while col < end {
             let mut width = (end - col).min(chunk);
-            if self.way == Way::InPlace && width > PANEL {
-                // Of the last panel whole vectors may not be readable: it goes alone.
-                width -= width % PANEL;
+            if self.way == Way::InPlace && !width.is_multiple_of(PANEL) {
+                if strips > 1 && width > PANEL {
+                    // The last panel is packed, alone.
+                    width -= width % PANEL;
+                } else if width > NC {
+                    // The scratch has room for the last rows of so many columns.
+                    width = (width - NC).next_multiple_of(PANEL);
+                }
             }
-            let right = self.columns(s, col, width, b_scratch);
+            let right = self.columns(s, strips, col, width, b_scratch);
             for strips in heights {
                 if strips.count > 0 {
                     let a = a.wrapping_add(strips.row * a_row_stride);
@@ -256,29 +244,69 @@ impl<W: Weight> Block<'_, W> {
 
     /// The `width` columns of B from `col` on, which begins a panel.
     #[inline(always)]
-    fn columns<S: Simd>(&self, s: S, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
+    fn columns<S: Simd>(&self, s: S, strips: usize, col: usize, width: usize, scratch: &mut [W]) -> Right<W> {
         let p = self.p;
         match p.b {
             Source::Packed(data) => {
                 let (panel, panels, panel_stride) = (col / PANEL, width.div_ceil(PANEL), p.k * PANEL);
                 let data = window(data, (panel, self.k_from * PANEL), (panels, self.kc * PANEL), panel_stride);
-                let ahead = (self.kc == p.k && self.rows <= MAX_ROWS).then_some(64 * PANEL);
-                Right { data, row_stride: PANEL, panel_stride, ahead }
+                Right::new(data, PANEL, panel_stride)
             }
-            Source::Strided(b) if self.way == Way::InPlace && width.is_multiple_of(PANEL) => {
-                let data = window(b.as_slice(), (self.k_from, col), (self.kc, width), b.row_stride());
-                Right { data, row_stride: b.row_stride(), panel_stride: PANEL, ahead: Some(4 * PANEL) }
+            Source::Strided(b) if self.way == Way::InPlace && strips > 1 && !width.is_multiple_of(PANEL) => {
+                let panel_len = self.kc * PANEL;
+                let scratch = &mut scratch[..width.div_ceil(PANEL) * panel_len];
+                pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
+                Right::new(scratch.as_ptr(), PANEL, panel_len)
+            }
+            Source::Strided(b) if self.way == Way::InPlace => {
+                let stride = width.next_multiple_of(PANEL);
+                let whole = whole_rows(b, self.k_from, self.kc, col + stride);
+                let data = window(b.as_slice(), (self.k_from, col), (whole, stride), b.row_stride());
+                let right = self.in_place(b, data);
+                if whole == self.kc {
+                    return right;
+                }
+                let tail_steps = self.kc - whole;
+                let scratch = &mut scratch[..tail_steps * stride];
+                copy_rows(b, (self.k_from + whole, tail_steps), (col, width), stride, scratch);
+                Right { tail_steps, tail: scratch.as_ptr(), tail_row_stride: stride, ..right }
             }
             Source::Strided(b) => {
                 let panel_len = self.kc * PANEL;
-                let first = if self.way == Way::InPlace { 0 } else { (col - self.col) / PANEL };
+                let first = (col - self.col) / PANEL;
                 let scratch = &mut scratch[first * panel_len..][..width.div_ceil(PANEL) * panel_len];
-                if (self.pack || self.way == Way::InPlace) && panel_len > 0 {
+                if self.pack && panel_len > 0 {
                     pack_columns(s, b, self.k_from, (col, width), panel_len, scratch);
                 }
-                Right { data: scratch.as_ptr(), row_stride: PANEL, panel_stride: panel_len, ahead: Some(0) }
+                let right = Right::new(scratch.as_ptr(), PANEL, panel_len);
+                Right { fetch: self.next_to_pack(b, col + width), ..right }
             }
         }
+    }
+
+    /// Columns that the kernels read where they lie.
+    #[inline(always)]
+    fn in_place(&self, b: MatrixRef<'_, W>, data: *const W) -> Right<W> {
+        let is_streamed = is_streamed(&b, self.rows);
+        let from = data.wrapping_add(4 * PANEL);
+        let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: is_streamed };
+        Right { fetch: Some(fetch), is_streamed, ..Right::new(data, b.row_stride(), PANEL) }
+    }
+
+    /// What of B is packed after the columns before `end`.
+    #[inline(always)]
+    fn next_to_pack(&self, b: MatrixRef<'_, W>, end: usize) -> Option<Fetch<W>> {
+        if !self.pack || b.col_stride() != 1 {
+            return None;
+        }
+        let block_end = self.col + self.cols;
+        let (row, col) = match (end < block_end, self.k_from + self.kc < self.p.k) {
+            (true, _) => (self.k_from, end),
+            (false, true) => (self.k_from + self.kc, self.col),
+            (false, false) => (0, block_end),
+        };
+        let from = b.as_slice().as_ptr().wrapping_add(row * b.row_stride() + col);
+        Some(Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: false })
     }
 
     /// Multiplies strips of equal height by columns of B.
@@ -293,7 +321,10 @@ impl<W: Weight> Block<'_, W> {
     ) {
         let tiling = Tiling::of::<S>();
         let units = width.div_ceil(tiling.unit);
-        let most = Tiling::max_units::<S>(strips.height);
+        let most = match Tiling::max_units::<S>(strips.height) {
+            most if strips.height == 1 && right.is_streamed => most.min(STREAMED_UNITS),
+            most => most,
+        };
         let groups = if units <= most { 1 } else { units.div_ceil(most) };
         let (narrower, wider) = divide(units, groups);
         let mut done = 0;
@@ -312,34 +343,67 @@ impl<W: Weight> Block<'_, W> {
                 let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
                 let from = done / PANEL * right.panel_stride + done % PANEL;
                 let group_stride = cols / PANEL * right.panel_stride;
-                let sweep = Sweep {
-                    k: self.kc,
+                let b = right.data.wrapping_add(from);
+                let fetch = match right.fetch {
+                    Some(fetch) => Fetch { from: fetch.from.wrapping_add(done / PANEL * fetch.panel_stride), ..fetch },
+                    None => self.next_group(b, group_stride, right, strips.count),
+                };
+                let mut sweep = Sweep {
+                    k: self.kc - right.tail_steps,
                     strips: strips.count,
                     groups: now,
                     valid,
                     a,
                     a_row_stride,
-                    b: right.data.wrapping_add(from),
+                    b,
                     b_row_stride: right.row_stride,
                     b_panel_stride: right.panel_stride,
                     b_group_stride: group_stride,
-                    ahead: right.ahead.unwrap_or(group_stride),
+                    fetch,
                     init: ZEROS.as_ptr(),
                     init_row_stride: 0,
                     init_group_stride: 0,
                     out: core::ptr::null_mut(),
                     out_row_stride: cols,
                 };
-                self.sweep(s, (self.row + strips.row, strips.height), (col + done, cols), sweep);
+                let (rows, columns) = ((self.row + strips.row, strips.height), (col + done, cols));
+                let mut k_from = self.k_from;
+                loop {
+                    self.sweep(s, rows, columns, k_from, &mut sweep);
+                    k_from += sweep.k;
+                    if k_from == self.k_from + self.kc {
+                        break;
+                    }
+                    (sweep.a, sweep.b) = (sweep.a.wrapping_add(sweep.k), right.tail.wrapping_add(done));
+                    (sweep.k, sweep.b_row_stride) = (right.tail_steps, right.tail_row_stride);
+                }
                 done += now * cols;
                 count -= now;
             }
         }
     }
 
+    /// The group of packed columns after the one at `b`.
+    #[inline(always)]
+    fn next_group(&self, b: *const W, group_stride: usize, right: Right<W>, strips: usize) -> Fetch<W> {
+        /// Bytes of the smallest page.
+        const PAGE: usize = 4096;
+        let pages = self.kc * PANEL * size_of::<W>() / PAGE;
+        let streams = if strips == 1 && pages > 1 { pages.ilog2() } else { 0 };
+        let from = b.wrapping_add(group_stride);
+        Fetch { from, row_stride: right.row_stride, panel_stride: right.panel_stride, streams, few_rows: false }
+    }
+
     /// Runs a sweep: in C where its columns stand next to each other.
     #[inline(always)]
-    fn sweep<S: Simd>(&self, s: S, (row, height): (usize, usize), (col, cols): (usize, usize), mut sweep: Sweep<W>) {
+    fn sweep<S: Simd>(
+        &self,
+        s: S,
+        (row, height): (usize, usize),
+        (col, cols): (usize, usize),
+        k_from: usize,
+        sweep: &mut Sweep<W>,
+    ) {
         let c = &self.p.c;
         if let Some(bias) = self.p.bias {
             let width = (sweep.groups - 1) * cols + sweep.valid;
@@ -347,91 +411,16 @@ impl<W: Weight> Block<'_, W> {
         }
         let out = c.data.wrapping_add(row * c.row_stride + col * c.col_stride);
         if c.col_stride != 1 {
-            return self.sweep_aside(s, (row, height), (col, cols), sweep, out);
+            return self.sweep_aside(s, (row, height), (col, cols), k_from, sweep, out);
         }
         (sweep.out, sweep.out_row_stride) = (out, c.row_stride);
-        if self.k_from > 0 {
+        if k_from > 0 {
             (sweep.init, sweep.init_row_stride, sweep.init_group_stride) = (out, c.row_stride, cols);
         }
         // SAFETY: A has the rows and `kc` columns from here on, B is filled up to whole tiles, and the sweep's part of C is
         // touched by this thread alone; the bias has a value for each column.
-        unsafe { sweep_fn::<S, W>(height, cols)(s, &sweep) };
+        unsafe { sweep_fn::<S, W>(height, cols)(s, sweep) };
     }
-
-    /// Runs a sweep tile by tile in a place of its own, for C in columns.
-    #[inline(never)]
-    fn sweep_aside<S: Simd>(
-        &self,
-        s: S,
-        (row, height): (usize, usize),
-        (col, cols): (usize, usize),
-        sweep: Sweep<W>,
-        out: *mut f32,
-    ) {
-        let (p, c) = (self.p, &self.p.c);
-        let mut edge = [0.0; MAX_TILE];
-        for (strip, group) in (0..sweep.strips).flat_map(|strip| (0..sweep.groups).map(move |group| (strip, group))) {
-            let place = Place { rows: height, cols, valid: sweep.valid };
-            let out = out.wrapping_add(strip * height * c.row_stride + group * cols * c.col_stride);
-            let mut tile = Sweep {
-                strips: 1,
-                groups: 1,
-                a: sweep.a.wrapping_add(strip * height * sweep.a_row_stride),
-                b: sweep.b.wrapping_add(group * sweep.b_group_stride),
-                init: sweep.init.wrapping_add(group * sweep.init_group_stride),
-                out: edge.as_mut_ptr(),
-                ..sweep
-            };
-            // SAFETY: `edge` holds the largest tile; the `valid` columns lie inside C, and only this thread touches them; A,
-            // B and the bias as for any sweep.
-            unsafe {
-                if self.k_from > 0 {
-                    self.load_edge(place, out, &mut edge);
-                    (tile.init, tile.init_row_stride) = (edge.as_ptr(), cols);
-                }
-                tile.out = edge.as_mut_ptr();
-                sweep_fn::<S, W>(height, cols)(s, &tile);
-                if self.k_from + self.kc == p.k {
-                    let (row, col) = (row + strip * height, col + group * cols);
-                    let out = edge.as_mut_ptr();
-                    Finish { p, row, rows: height, col, cols: sweep.valid, out, stride: cols }.run(s);
-                }
-                self.store_edge(place, out, &edge);
-            }
-        }
-    }
-
-    /// # Safety
-    /// The `place.rows` x `place.valid` elements of C from `origin` on must be readable.
-    unsafe fn load_edge(&self, place: Place, origin: *const f32, edge: &mut [f32; MAX_TILE]) {
-        for (i, edge) in edge.chunks_mut(place.cols).take(place.rows).enumerate() {
-            for (j, edge) in edge[..place.valid].iter_mut().enumerate() {
-                // SAFETY: element (i, j) of the tile, by the caller's word.
-                *edge = unsafe { *origin.add(i * self.p.c.row_stride + j * self.p.c.col_stride) };
-            }
-        }
-    }
-
-    /// # Safety
-    /// The `place.rows` x `place.valid` elements of C from `origin` on must be writable.
-    unsafe fn store_edge(&self, place: Place, origin: *mut f32, edge: &[f32; MAX_TILE]) {
-        for (i, edge) in edge.chunks(place.cols).take(place.rows).enumerate() {
-            // SAFETY: row i of the tile, by the caller's word.
-            let row = unsafe { origin.add(i * self.p.c.row_stride) };
-            for (j, edge) in edge[..place.valid].iter().enumerate() {
-                // SAFETY: element (i, j) of the tile, by the caller's word.
-                unsafe { *row.add(j * self.p.c.col_stride) = *edge };
-            }
-        }
-    }
-}
-
-/// A tile aside: `valid` of its `cols` columns exist.
-#[derive(Clone, Copy)]
-struct Place {
-    rows: usize,
-    cols: usize,
-    valid: usize,
 }
 
 /// Applies activation and residual to finished chains that are still in the caches: `rows` x `cols` of them, in rows of

@@ -34,8 +34,8 @@ pub struct Sweep<W> {
     pub(crate) b_panel_stride: usize,
     /// From a group to the next.
     pub(crate) b_group_stride: usize,
-    /// How far ahead B is fetched to the second-level cache.
-    pub(crate) ahead: usize,
+    /// What is fetched to the second-level cache meanwhile, laid out as B is.
+    pub(crate) fetch: Fetch<W>,
     /// Where the chains begin.
     pub(crate) init: *const f32,
     pub(crate) init_row_stride: usize,
@@ -43,6 +43,18 @@ pub struct Sweep<W> {
     /// Where they end.
     pub(crate) out: *mut f32,
     pub(crate) out_row_stride: usize,
+}
+
+/// Columns that are fetched while others are multiplied, a row a step.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetch<W> {
+    pub(crate) from: *const W,
+    pub(crate) row_stride: usize,
+    pub(crate) panel_stride: usize,
+    /// The rows are fetched as `1 << streams` runs side by side: each keeps a prefetcher of the machine going.
+    pub(crate) streams: u32,
+    /// Whether tiles of few rows fetch too, a little ahead of B: their steps have no time to spare unless B comes from memory.
+    pub(crate) few_rows: bool,
 }
 
 /// Multiplies all tiles of a sweep.
@@ -72,35 +84,50 @@ impl<W: Weight, const ROWS: usize, const VECTORS: usize> Kernel for Tiles<'_, W,
         let width = VECTORS * S::LANES;
         for group in 0..t.groups {
             let b = t.b.wrapping_add(group * t.b_group_stride);
+            let fetch = t.fetch.from.wrapping_add(group * VECTORS * S::LANES / PANEL * t.fetch.panel_stride);
+            let beside = t.out.wrapping_add((group + 1) * width);
             for strip in 0..t.strips {
                 let row = strip * ROWS;
                 let a = t.a.wrapping_add(row * t.a_row_stride);
                 let init = t.init.wrapping_add(row * t.init_row_stride + group * t.init_group_stride);
                 let out = t.out.wrapping_add(row * t.out_row_stride + group * width);
+                let next = if strip + 1 < t.strips { out.wrapping_add(ROWS * t.out_row_stride) } else { beside };
+                let at = Tile { a, b, fetch, init, out, next };
                 // SAFETY: the caller of the sweep vouches for the reads and writes of every tile.
-                unsafe { tile::<S, W, ROWS, VECTORS>(s, t, a, b, init, out) };
+                unsafe { tile::<S, W, ROWS, VECTORS>(s, t, at) };
             }
         }
     }
 }
 
+/// Where one tile of a sweep reads and writes.
+struct Tile<W> {
+    a: *const f32,
+    b: *const W,
+    fetch: *const W,
+    init: *const f32,
+    out: *mut f32,
+    /// The tile of C that comes next.
+    next: *mut f32,
+}
+
+/// Steps from which on a tile is worth fetching the next one's place in C.
+const FETCH_FROM: usize = 64;
+/// Rows from which on a tile fetches in several runs.
+const STREAMS_FROM: usize = 8;
+/// How far ahead of B tiles of few rows fetch, in elements.
+const FEW_ROWS_AHEAD: usize = 8 * PANEL;
+
 /// # Safety
 /// As for the sweep, of which this is one tile.
 #[inline(always)]
-unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(
-    s: S,
-    t: &Sweep<W>,
-    a: *const f32,
-    mut b: *const W,
-    init: *const f32,
-    out: *mut f32,
-) {
+unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S, t: &Sweep<W>, at: Tile<W>) {
+    let Tile { a, mut b, mut fetch, init, out, next } = at;
     let mut acc = [[s.splat(0.0); VECTORS]; ROWS];
     let is_whole = t.valid == VECTORS * S::LANES;
     // The columns of vector `v` that exist.
     let lanes = |v: usize| t.valid.saturating_sub(v * S::LANES).min(S::LANES);
     for (i, acc) in acc.iter_mut().enumerate() {
-        prefetch_row::<S, VECTORS>(out.wrapping_add(i * t.out_row_stride));
         for (v, acc) in acc.iter_mut().enumerate() {
             let from = init.wrapping_add(i * t.init_row_stride + v * S::LANES);
             // SAFETY: the first `valid` elements of the row are readable.
@@ -109,12 +136,31 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(
             };
         }
     }
+    if ROWS >= Tiling::PREFETCH_FROM && t.k >= FETCH_FROM {
+        for i in 0..ROWS {
+            prefetch_row::<S, VECTORS>(next.wrapping_add(i * t.out_row_stride));
+        }
+    }
     let rows: [*const f32; ROWS] = core::array::from_fn(|i| a.wrapping_add(i * t.a_row_stride));
-    let (k, b_row_stride, b_panel_stride, ahead) = (t.k, t.b_row_stride, t.b_panel_stride, t.ahead);
+    let (k, b_panel_stride, fetched) = (t.k, t.b_panel_stride, t.fetch);
+    // Runs side by side take more instructions than steps of a few rows have time for.
+    let streams = if ROWS >= STREAMS_FROM { fetched.streams } else { 0 };
+    let mask = (1 << streams) - 1;
+    let jump = if streams == 0 { fetched.row_stride } else { (k >> streams) * fetched.row_stride };
+    let back = (jump << streams) - fetched.row_stride;
+    let b_row_stride = t.b_row_stride;
     for step in 0..k {
         if ROWS >= Tiling::PREFETCH_FROM {
             for v in (0..VECTORS).step_by(PANEL / S::LANES) {
-                prefetch(b.wrapping_add(v * S::LANES / PANEL * b_panel_stride + ahead));
+                prefetch(fetch.wrapping_add(v * S::LANES / PANEL * fetched.panel_stride));
+            }
+            fetch = fetch.wrapping_add(jump);
+            if ROWS >= STREAMS_FROM && step & mask == mask {
+                fetch = fetch.wrapping_sub(back);
+            }
+        } else if fetched.few_rows {
+            for v in (0..VECTORS).step_by(PANEL / S::LANES) {
+                prefetch(b.wrapping_add(v * S::LANES / PANEL * b_panel_stride + FEW_ROWS_AHEAD));
             }
         }
         // SAFETY: a step of the tile.
@@ -206,7 +252,7 @@ fn prefetch<W>(line: *const W) {
     let _ = line;
 }
 
-/// Fetches a row of the tile of C early: it is written only after the last step.
+/// Fetches a row of a tile of C early, while the tile before it is computed.
 #[inline(always)]
 fn prefetch_row<S: Simd, const VECTORS: usize>(row: *const f32) {
     #[cfg(target_arch = "x86_64")]

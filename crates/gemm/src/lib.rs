@@ -22,6 +22,7 @@ pub mod reference;
 mod tiles;
 #[cfg(kernform_vfma)]
 mod vfma;
+mod way;
 mod weight;
 
 pub use epilogue::Epilogue;

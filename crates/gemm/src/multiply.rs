@@ -5,7 +5,7 @@ use core::ops::Range;
 use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
-use crate::blocking::{KC, scratch_len};
+use crate::blocking::scratch_len;
 use crate::driver::{Output, Part, Product, Source};
 use crate::packed::{PANEL, PackedB};
 use crate::weight::Weight;
@@ -114,9 +114,12 @@ enum CopyA {
 }
 
 impl CopyA {
+    /// Steps of `k` from which on it pays.
+    const FROM: usize = 256;
+
     fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
         match a {
-            Layout::RowMajor if k > KC && m >= 7 && n >= 64 => CopyA::Wanted,
+            Layout::RowMajor if k > CopyA::FROM && m >= 7 && n >= 64 => CopyA::Wanted,
             Layout::RowMajor => CopyA::No,
             _ => CopyA::Needed,
         }

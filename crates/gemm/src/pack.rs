@@ -55,7 +55,36 @@ pub(crate) fn pack_columns<S: Simd, W: Weight>(
     for panel in whole..width.div_ceil(PANEL) {
         let col = col + panel * PANEL;
         let into = &mut into[panel * panel_len..][..panel_len];
-        pack_panel(s, b, row, col, PANEL.min(b.cols() - col), into);
+        let cols = PANEL.min(b.cols() - col);
+        // What stands in the filling does not matter: whole lines are copied as long as there are any.
+        let whole = if b.col_stride() == 1 { whole_rows(b, row, panel_len / PANEL, col + PANEL) } else { 0 };
+        for i in 0..whole {
+            into[i * PANEL..][..PANEL].copy_from_slice(&b.as_slice()[(row + i) * b.row_stride() + col..][..PANEL]);
+        }
+        pack_panel(s, b, row + whole, col, cols, &mut into[whole * PANEL..]);
+    }
+}
+
+/// Of `rows` rows from `row` on, those of which `cols` elements can be read, whether or not they are elements of `b`.
+pub(crate) const fn whole_rows<W>(b: MatrixRef<'_, W>, row: usize, rows: usize, cols: usize) -> usize {
+    let len = b.as_slice().len();
+    let mut whole = rows;
+    while whole > 0 && (row + whole - 1) * b.row_stride() + cols > len {
+        whole -= 1;
+    }
+    whole
+}
+
+/// Copies `rows` rows from `row` on and `cols` columns from `col` on to rows of `stride` elements.
+pub(crate) fn copy_rows<W: Copy>(
+    b: MatrixRef<'_, W>,
+    (row, rows): (usize, usize),
+    (col, cols): (usize, usize),
+    stride: usize,
+    into: &mut [W],
+) {
+    for (i, into) in into[..rows * stride].chunks_exact_mut(stride).enumerate() {
+        into[..cols].copy_from_slice(&b.as_slice()[(row + i) * b.row_stride() + col..][..cols]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use kernform_simd::Simd;
 
+use crate::blocking::KC;
 use crate::kernels::{SweepFn, sweep};
 use crate::weight::Weight;
 
@@ -13,6 +14,8 @@ pub(crate) struct Tiling {
     pub(crate) lone_rows: usize,
     /// Columns by which tiles grow; a tile wider than a panel is whole panels.
     pub(crate) unit: usize,
+    /// Most steps of `k` in a block that several strips go through.
+    pub(crate) steps: usize,
     /// Width of a narrower tile for the last few columns.
     pub(crate) narrow: usize,
 }
@@ -24,19 +27,23 @@ pub(crate) const MAX_COLS: usize = 128;
 /// The largest tile of any level, in floats.
 pub(crate) const MAX_TILE: usize = 14 * 2 * 16;
 
+/// The most units of a tile of one row where every panel, or row, is a stream of its own: enough chains to hide the latency
+/// of the multiply-add, and no more streams than that.
+pub(crate) const STREAMED_UNITS: usize = 4;
+
 impl Tiling {
     /// Rows from which on a step has time to fetch ahead.
     pub(crate) const PREFETCH_FROM: usize = 4;
 
     pub(crate) const fn of<S: Simd>() -> Tiling {
         match (S::LANES, S::REGISTERS) {
-            (16, _) => Tiling { max_rows: 14, lone_rows: 16, unit: 16, narrow: 16 },
-            (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
-            (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, narrow: 8 },
-            (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, narrow: 8 },
+            (16, _) => Tiling { max_rows: 14, lone_rows: 16, unit: 16, steps: KC, narrow: 16 },
+            (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, narrow: 8 },
+            (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, narrow: 8 },
+            (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, steps: 256, narrow: 8 },
             // A fused multiply-add whose operands stay in registers; see `crate::vfma`.
-            (1, _) if cfg!(kernform_vfma) => Tiling { max_rows: 4, lone_rows: 4, unit: 4, narrow: 4 },
-            _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, narrow: 4 },
+            (1, _) if cfg!(kernform_vfma) => Tiling { max_rows: 4, lone_rows: 4, unit: 4, steps: 256, narrow: 4 },
+            _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, steps: 256, narrow: 4 },
         }
     }
 

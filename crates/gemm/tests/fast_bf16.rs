@@ -83,7 +83,7 @@ fn odd_values_go_through() {
     let Some(token) = token() else { return };
     let a = [1.0, f32::NAN, 1.0, f32::INFINITY, 0.0, 1.0, 2.0, 3.0, 4.0];
     let packed = PackedBf16::pack(MatrixRef::new(&[1.0f32, 1.0, 1.0], 3, 1).unwrap()).unwrap();
-    let (mut c, mut scratch) = ([0.0; 3], [0.0; gemm_fast_bf16_scratch_len(1, 3, 3)]);
+    let (mut c, mut scratch) = ([0.0; 3], vec![0.0; gemm_fast_bf16_scratch_len(1, 3, 3)]);
     let (a, out) = (MatrixRef::new(&a, 3, 3).unwrap(), MatrixMut::new(&mut c, 3, 1).unwrap());
     gemm_fast_bf16(token, &Serial, a, &packed, out, &Epilogue::NONE, &mut scratch).unwrap();
     assert!(c[0].is_nan() && c[1] == f32::INFINITY && c[2] == 9.0, "{c:?}");

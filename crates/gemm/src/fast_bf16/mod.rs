@@ -38,8 +38,8 @@ mod x86;
 const PAIRS: usize = 128;
 /// Rows of A in a block: 126 KiB of pairs, whole tiles.
 const ROWS: usize = 224;
-/// Words from a row of packed A to the next, so that rows do not fall into the same cache sets.
-const A_STRIDE: usize = PAIRS + 16;
+/// Rows of a tile at most: so few go through all of `k` at once, for each panel is used once.
+const TILE_ROWS: usize = 14;
 /// Parts into which a product is cut at most.
 const MAX_PARTS: usize = 64;
 /// Multiply-adds below which another thread is not worth waking.
@@ -111,9 +111,16 @@ impl PackedBf16 {
 
 /// Floats of scratch that [`gemm_fast_bf16`] needs with `threads` threads. It never shrinks as a number grows.
 #[must_use]
-pub const fn gemm_fast_bf16_scratch_len(threads: usize, m: usize, k: usize) -> usize {
-    let (rows, parts) = (if m < ROWS { m } else { ROWS }, if threads < MAX_PARTS { threads } else { MAX_PARTS });
-    if k == 0 { 0 } else { rows * A_STRIDE * if parts == 0 { 1 } else { parts } }
+pub fn gemm_fast_bf16_scratch_len(threads: usize, m: usize, k: usize) -> usize {
+    let pairs = k.div_ceil(2);
+    let few = m.min(TILE_ROWS).saturating_mul(a_stride(pairs));
+    let many = m.min(ROWS) * a_stride(pairs.min(PAIRS));
+    few.max(many).saturating_mul(threads.clamp(1, MAX_PARTS))
+}
+
+/// Words from a row of packed A to the next, so that rows do not fall into the same cache sets.
+const fn a_stride(pairs: usize) -> usize {
+    pairs.next_multiple_of(16).saturating_add(16)
 }
 
 /// The rows of C that one thread computes, and its scratch.
@@ -194,19 +201,21 @@ fn compute(
     scratch: &mut [f32],
 ) {
     let (rows, n, pairs) = (c.rows(), b.n, b.k.div_ceil(2));
+    let block = if rows <= TILE_ROWS { pairs } else { PAIRS.min(pairs) };
+    let stride = a_stride(block);
     for i in 0..rows {
         for_row(c, i, |j, c| *c = epilogue.bias.map_or(0.0, |bias| bias[j]));
     }
-    for from in (0..pairs).step_by(PAIRS) {
-        let count = PAIRS.min(pairs - from);
+    for from in (0..pairs).step_by(block.max(1)) {
+        let count = block.min(pairs - from);
         for row in (0..rows).step_by(ROWS) {
             let height = ROWS.min(rows - row);
-            let scratch = &mut scratch[..height * A_STRIDE];
-            for (i, into) in scratch.chunks_exact_mut(A_STRIDE).enumerate() {
+            let scratch = &mut scratch[..height * stride];
+            for (i, into) in scratch.chunks_exact_mut(stride).enumerate() {
                 pack_row(token, a, first + row + i, 2 * from, &mut into[..count]);
             }
             for panel in (0..n.div_ceil(PANEL)).step_by(2) {
-                multiply(token, b, (from, count), panel, (row, height), c, scratch);
+                multiply(token, b, (from, count), panel, (row, height), c, (scratch, stride));
             }
         }
     }
@@ -263,7 +272,7 @@ fn multiply(
     panel: usize,
     (row, height): (usize, usize),
     c: &mut MatrixMut<'_, f32>,
-    a: &[f32],
+    a: (&[f32], usize),
 ) {
     let pairs = b.k.div_ceil(2);
     let panels = (b.n.div_ceil(PANEL) - panel).min(2);

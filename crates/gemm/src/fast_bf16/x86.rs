@@ -6,11 +6,11 @@ use core::mem::transmute;
 use kernform_simd::Avx512Bf16;
 use kernform_tensor::MatrixMut;
 
-use super::{A_STRIDE, Line};
+use super::{Line, TILE_ROWS};
 use crate::PANEL;
 
-/// Most rows of a tile.
-const MAX_ROWS: usize = 14;
+/// Lines from the one that is multiplied to the one that is fetched.
+const AHEAD: usize = 64;
 
 /// Rounds `row` to pairs, whose bits `into` gets; what `row` is too short for is 0.
 pub(super) fn pack_row(_: Avx512Bf16, row: &[f32], into: &mut [f32]) {
@@ -41,23 +41,23 @@ pub(super) fn multiply(
     col: usize,
     (row, height): (usize, usize),
     c: &mut MatrixMut<'_, f32>,
-    a: &[f32],
+    (a, a_stride): (&[f32], usize),
 ) {
-    let strips = height.div_ceil(MAX_ROWS);
+    let strips = height.div_ceil(TILE_ROWS);
     let (each, taller) = (height / strips, height % strips);
     let width = (c.cols() - col).min(right.len() * PANEL);
     let in_place = c.col_stride() == 1 && width == right.len() * PANEL;
     let mut done = 0;
     for strip in 0..strips {
         let rows = each + usize::from(strip < taller);
-        let a = &a[done * A_STRIDE..(done + rows) * A_STRIDE];
+        let a = (&a[done * a_stride..(done + rows) * a_stride], a_stride);
         if in_place {
             let (start, stride) = ((row + done) * c.row_stride() + col, c.row_stride());
             let c = &mut c.as_mut_slice()[start..][..(rows - 1) * stride + width];
             tile(rows, right, a, c, stride);
         } else {
             let stride = right.len() * PANEL;
-            let mut edge = [0.0; MAX_ROWS * 2 * PANEL];
+            let mut edge = [0.0; TILE_ROWS * 2 * PANEL];
             for (i, edge) in edge.chunks_exact_mut(stride).enumerate().take(rows) {
                 for (j, edge) in edge[..width].iter_mut().enumerate() {
                     *edge = c.get(row + done + i, col + j).copied().unwrap_or_default();
@@ -77,7 +77,7 @@ pub(super) fn multiply(
 }
 
 /// One tile of `rows` rows, for which `a` and `c` have room.
-fn tile(rows: usize, right: &[&[Line]], a: &[f32], c: &mut [f32], stride: usize) {
+fn tile(rows: usize, right: &[&[Line]], a: (&[f32], usize), c: &mut [f32], stride: usize) {
     macro_rules! choose {
         ($($rows:literal)+) => {
             match (rows, right) {
@@ -95,10 +95,15 @@ fn tile(rows: usize, right: &[&[Line]], a: &[f32], c: &mut [f32], stride: usize)
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn run<const R: usize, const V: usize>(right: [&[Line]; V], a: &[f32], c: &mut [f32], stride: usize) {
+fn run<const R: usize, const V: usize>(
+    right: [&[Line]; V],
+    (a, a_stride): (&[f32], usize),
+    c: &mut [f32],
+    stride: usize,
+) {
     let pairs = right[0].len();
-    assert!(right.iter().all(|lines| lines.len() == pairs) && pairs <= A_STRIDE);
-    assert!(a.len() >= R * A_STRIDE && c.len() >= (R - 1) * stride + V * PANEL);
+    assert!(right.iter().all(|lines| lines.len() == pairs) && pairs <= a_stride);
+    assert!(a.len() >= R * a_stride && c.len() >= (R - 1) * stride + V * PANEL);
     let mut sums = [[_mm512_setzero_ps(); V]; R];
     for (i, sums) in sums.iter_mut().enumerate() {
         for (v, sums) in sums.iter_mut().enumerate() {
@@ -110,11 +115,14 @@ fn run<const R: usize, const V: usize>(right: [&[Line]; V], a: &[f32], c: &mut [
         let mut b = [_mm512_setzero_si512(); V];
         for (b, lines) in b.iter_mut().zip(right) {
             // SAFETY: a line of 64 bytes, aligned as its type says; `step` is below the lengths of all panels.
-            *b = unsafe { _mm512_load_si512((&raw const (*lines.as_ptr().add(step)).0).cast()) };
+            *b = unsafe {
+                _mm_prefetch::<_MM_HINT_T1>(lines.as_ptr().wrapping_add(step + AHEAD).cast());
+                _mm512_load_si512((&raw const (*lines.as_ptr().add(step)).0).cast())
+            };
         }
         for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `a` has `R` rows of `A_STRIDE` words, and `step` is less.
-            let a = unsafe { _mm512_set1_epi32(a.as_ptr().cast::<i32>().add(i * A_STRIDE + step).read()) };
+            // SAFETY: `a` has `R` rows of `a_stride` words, and `step` is less.
+            let a = unsafe { _mm512_set1_epi32(a.as_ptr().cast::<i32>().add(i * a_stride + step).read()) };
             for (sum, b) in sums.iter_mut().zip(b) {
                 // SAFETY: all three types are 64 bytes of bits.
                 *sum = unsafe {
