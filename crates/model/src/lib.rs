@@ -33,6 +33,8 @@ mod gate;
 #[cfg(feature = "alloc")]
 mod generate;
 #[cfg(feature = "alloc")]
+mod hadamard;
+#[cfg(feature = "alloc")]
 mod layers;
 #[cfg(feature = "alloc")]
 mod linear;
