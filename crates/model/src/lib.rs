@@ -45,8 +45,6 @@ mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
 #[cfg(feature = "alloc")]
-mod rotary;
-#[cfg(feature = "alloc")]
 mod rows;
 #[cfg(feature = "alloc")]
 mod seq2seq;
