@@ -69,7 +69,7 @@ near_pytorch() {
 same_vectors() { [ "$(vectors "$@" | sha256sum)" = "$expected" ]; }
 
 part 'MiniLM in f32 against PyTorch' check 'cosine at least 0.999999' near_pytorch f32 0.999999
-part 'MiniLM in int8 against PyTorch' check 'cosine at least 0.994' near_pytorch int8 0.994
+part 'MiniLM in int8 against PyTorch' check 'cosine at least 0.998' near_pytorch int8 0.998
 # As many as the scalar level runs in a few seconds.
 sentences=$scratch/sentences
 head -64 tests/minilm/sentences.txt >"$sentences"

@@ -21,5 +21,7 @@ pub use kernform_norm as norm;
 pub use kernform_quant as quant;
 pub use kernform_simd as simd;
 pub use kernform_tensor as tensor;
+#[cfg(feature = "translate")]
+pub use kernform_translate as translate;
 
 pub use kernform_simd::{Class, Isa, Level};

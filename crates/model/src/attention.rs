@@ -1,17 +1,57 @@
 //! Multi-head attention with its projections (Vaswani et al. 2017, section 3.2.2).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
+use kernform_attention::rope::{Rope, RopePairing, RopeScaling, rotate};
 use kernform_attention::{
     Heads, KeptKeys, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible, attend, attend_cached, attend_scratch_len,
 };
+use kernform_simd::Isa;
 use kernform_tensor::Parallel;
 
+use crate::embedding::table_len;
 use crate::error::ModelError;
 use crate::layers::{Activations, Context, Residual};
 use crate::linear::{Extra, Linear};
-use crate::rotary::Rotary;
 use crate::session::Cache;
+
+/// Rotary positions (Su et al. 2021), with as many angles as a sequence may have tokens.
+pub(crate) struct Rotary {
+    head_dim: usize,
+    /// `[positions, head_dim]`.
+    table: Vec<f32>,
+    /// 0, 1, 2 …: the places of a sequence's tokens.
+    positions: Vec<usize>,
+}
+
+impl Rotary {
+    pub(crate) fn new(base: f64, head_dim: usize, positions: usize) -> Result<Self, ModelError> {
+        let mut table = alloc::vec![0.0; table_len(positions, head_dim)?];
+        Rope { rotary_dim: head_dim, base, scaling: RopeScaling::None }.table(0, &mut table)?;
+        Ok(Self { head_dim, table, positions: (0..positions).collect() })
+    }
+
+    /// Turns the queries and keys at the beginning of rows of `stride` elements.
+    fn turn(
+        &self,
+        isa: Isa,
+        heads: Heads,
+        segments: &[Segment],
+        rows: &mut [f32],
+        stride: usize,
+    ) -> Result<(), ModelError> {
+        let (head_dim, count) = (self.head_dim, heads.query_heads + heads.kv_heads);
+        for segment in segments {
+            let tokens = &segment.query;
+            let (len, limit) = (tokens.len(), self.positions.len());
+            let positions = self.positions.get(..len).ok_or(ModelError::TooLong { tokens: len, limit })?;
+            let rows = RowsMut::new(rows.get_mut(tokens.start * stride..).unwrap_or_default(), stride);
+            rotate(isa, RopePairing::Halves, count, head_dim, head_dim, &self.table, positions, rows)?;
+        }
+        Ok(())
+    }
+}
 
 /// Attention among the tokens of a sequence. Queries, keys and values come from one product.
 pub(crate) struct SelfAttention {

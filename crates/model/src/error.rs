@@ -106,6 +106,8 @@ pub enum ModelError {
     Embedding(kernform_attention::EmbeddingError),
     /// An error of the position tables.
     Position(kernform_attention::positions::PositionError),
+    /// An error of the rotary positions.
+    Rope(kernform_attention::rope::RopeError),
     /// An error of the search.
     Search(kernform_decode::Error),
 }
@@ -152,6 +154,7 @@ impl fmt::Display for ModelError {
             Self::Attention(error) => error.fmt(f),
             Self::Embedding(error) => error.fmt(f),
             Self::Position(error) => error.fmt(f),
+            Self::Rope(error) => error.fmt(f),
             Self::Search(error) => error.fmt(f),
         }
     }
@@ -168,6 +171,7 @@ impl core::error::Error for ModelError {
             Self::Attention(error) => Some(error),
             Self::Embedding(error) => Some(error),
             Self::Position(error) => Some(error),
+            Self::Rope(error) => Some(error),
             Self::Search(error) => Some(error),
             _ => None,
         }
@@ -194,5 +198,6 @@ wraps!(
     Attention(kernform_attention::AttentionError),
     Embedding(kernform_attention::EmbeddingError),
     Position(kernform_attention::positions::PositionError),
+    Rope(kernform_attention::rope::RopeError),
     Search(kernform_decode::Error),
 );

@@ -9,7 +9,7 @@ use crate::rows::for_row_blocks;
 
 /// The first half of each row becomes its activation times the second half: one product an element.
 pub(crate) fn gate<P: Parallel>(context: &Context<'_, P>, activation: Activation, rows: &mut [f32], width: usize) {
-    for_row_blocks(context.parallel, rows, width, |rows| context.isa.dispatch(Gate { activation, rows, width }));
+    for_row_blocks(context.parallel, rows, width, |_, rows| context.isa.dispatch(Gate { activation, rows, width }));
 }
 
 struct Gate<'a> {

@@ -33,6 +33,8 @@ mod gate;
 #[cfg(feature = "alloc")]
 mod generate;
 #[cfg(feature = "alloc")]
+mod hadamard;
+#[cfg(feature = "alloc")]
 mod layers;
 #[cfg(feature = "alloc")]
 mod linear;
@@ -42,8 +44,6 @@ mod marian_student;
 mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
-#[cfg(feature = "alloc")]
-mod rotary;
 #[cfg(feature = "alloc")]
 mod rows;
 #[cfg(feature = "alloc")]

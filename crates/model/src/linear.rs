@@ -6,9 +6,10 @@ use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_scratch_len, q
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_math::Activation;
 use kernform_simd::Isa;
-use kernform_tensor::{MatrixMut, MatrixRef, Parallel, bf16, f16};
+use kernform_tensor::{Arena, MatrixMut, MatrixRef, Parallel, Serial, bf16, f16, rounded};
 
 use crate::error::ModelError;
+use crate::hadamard::Hadamard;
 use crate::layers::Context;
 
 /// The type in which the weights of a model's products are kept; the rest of a model is always `f32`.
@@ -22,7 +23,8 @@ pub enum WeightType {
     F16,
     /// Rounded to 8 bits; widened, exactly, where they are used.
     Bf16,
-    /// Each output's weights in 255 steps of a scale of their own; activations the same, row by row, as they come.
+    /// Each output's weights in 255 steps of a scale of their own; activations the same, row by row, as they come. Both are
+    /// rotated before, so that no channel is much larger than the others.
     Int8,
 }
 
@@ -54,13 +56,26 @@ enum Packed {
     F32(PackedB<'static>),
     F16(PackedB<'static, f16>),
     Bf16(PackedB<'static, bf16>),
-    /// Bytes with the factor of each output. Inputs become bytes by one multiplier, or else each row by its own.
+    /// Bytes with the factor of each output.
     Int8 {
         values: PackedI8<'static>,
         scales: Vec<f32>,
-        multiplier: Option<f32>,
+        inputs: ToBytes,
     },
 }
+
+/// How inputs become bytes.
+enum ToBytes {
+    /// By one multiplier.
+    With(f32),
+    /// Mixed, each row by a multiplier of its own.
+    Mixed(Hadamard),
+}
+
+/// Elements that are mixed at a time for each thread: a quarter of a second-level cache of 1 MB.
+const MIXED: usize = 1 << 16;
+/// Fewest rows of them, so that the weights are not read for a few rows alone.
+const LEAST_MIXED: usize = 24;
 
 /// What a product does on its way out: `activation(x W + b) + residual`.
 #[derive(Clone, Copy, Default)]
@@ -97,10 +112,14 @@ impl Packed {
             }
             WeightType::Int8 => {
                 let (mut bytes, mut scales) = (alloc::vec![0; weights.len()], alloc::vec![0.0; outputs]);
-                let weights = MatrixRef::new(weights, outputs, inputs)?;
-                quantize_rows(Isa::best(), weights, MatrixMut::new(&mut bytes, outputs, inputs)?, &mut scales)?;
+                let hadamard = Hadamard::new(inputs);
+                let mut mixed = alloc::vec![0.0; weights.len()];
+                hadamard.mix(Isa::best(), &Serial, weights, inputs, &mut mixed);
+                let mixed = MatrixRef::new(&mixed, outputs, inputs)?;
+                quantize_rows(Isa::best(), mixed, MatrixMut::new(&mut bytes, outputs, inputs)?, &mut scales)?;
+                scales.iter_mut().for_each(|scale| *scale *= hadamard.unscale());
                 let values = PackedI8::pack(MatrixRef::new(&bytes, outputs, inputs)?.transpose())?;
-                Packed::Int8 { values, scales, multiplier: None }
+                Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) }
             }
         })
     }
@@ -138,7 +157,7 @@ impl Linear {
     ) -> Result<Self, ModelError> {
         let outputs = scales.len();
         let values = PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?;
-        let weights = Packed::Int8 { values, scales, multiplier: Some(multiplier) };
+        let weights = Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) };
         Ok(Self { inputs, outputs, weights, bias })
     }
 
@@ -158,7 +177,11 @@ impl Linear {
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match self.weights {
-            Packed::Int8 { .. } => gemm_i8_scratch_len(threads, rows, outputs, inputs),
+            Packed::Int8 { inputs: ToBytes::With(_), .. } => gemm_i8_scratch_len(threads, rows, outputs, inputs),
+            Packed::Int8 { inputs: ToBytes::Mixed(_), .. } => {
+                let rows = rows.min(mixed_rows(inputs, threads));
+                gemm_i8_scratch_len(threads, rows, outputs, inputs).saturating_add(rounded(rows.saturating_mul(inputs)))
+            }
             _ => gemm_scratch_len(threads, rows, outputs, inputs, Layout::RowMajor, Layout::Packed),
         }
     }
@@ -197,15 +220,105 @@ impl Linear {
             Packed::F32(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
             Packed::F16(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
             Packed::Bf16(weights) => gemm(isa, parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?,
-            Packed::Int8 { values, scales, multiplier } => {
-                let rows = match *multiplier {
-                    Some(multiplier) => Rows::Static { values: a, multiplier, scale: 1.0 / multiplier },
-                    None => Rows::Dynamic(a),
-                };
-                let scales = Scale::Each(scales);
-                gemm_i8(isa, parallel, rows, values, scales, c, &epilogue, scratch)?;
+            Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) } => {
+                let rows = Rows::Static { values: a, multiplier: *multiplier, scale: 1.0 / multiplier };
+                gemm_i8(isa, parallel, rows, values, Scale::Each(scales), c, &epilogue, scratch)?;
+            }
+            Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
+                // A few rows at a time, so that what is mixed stays in the cache and the scratch small.
+                let most = mixed_rows(self.inputs, parallel.threads());
+                for first in (0..rows).step_by(most) {
+                    let count = most.min(rows - first);
+                    let mut arena = Arena::new(scratch);
+                    let mixed = arena.take(count * self.inputs)?;
+                    hadamard.mix(isa, parallel, &x[first * stride..], stride, mixed);
+                    let at = first * self.outputs;
+                    if let Some(residual) = extra.residual {
+                        epilogue = epilogue.with_residual(MatrixRef::new(&residual[at..], count, self.outputs)?);
+                    }
+                    let mixed = Rows::Dynamic(MatrixRef::new(mixed, count, self.inputs)?);
+                    let c = MatrixMut::new(&mut out[at..], count, self.outputs)?;
+                    gemm_i8(isa, parallel, mixed, values, Scale::Each(scales), c, &epilogue, arena.rest())?;
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// Rows that are mixed at a time.
+const fn mixed_rows(inputs: usize, threads: usize) -> usize {
+    let rows = match MIXED.checked_div(inputs) {
+        Some(rows) if rows > LEAST_MIXED => rows,
+        _ => LEAST_MIXED,
+    };
+    rows.saturating_mul(if threads > 0 { threads } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use kernform_simd::{Class, Level};
+    use kernform_tensor::parallel::Threads;
+    use kernform_testkit::{assert_same_bits, isa_tests_integer};
+
+    use super::*;
+
+    const INPUTS: usize = 1016;
+    const OUTPUTS: usize = 20;
+    const STRIDE: usize = 1018;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed) % 1009) as f32 / 512.0 - 1.0).collect()
+    }
+
+    fn int8() -> Linear {
+        let bias = Some(numbers(OUTPUTS, 5));
+        Linear::new(&numbers(INPUTS * OUTPUTS, 3), INPUTS, OUTPUTS, bias, WeightType::Int8).expect("the shapes fit")
+    }
+
+    /// The map of rows of `STRIDE` elements, with everything that a product does on its way out.
+    fn map<P: Parallel>(map: &Linear, isa: Isa, parallel: &P, x: &[f32], residual: &[f32]) -> Vec<f32> {
+        let rows = x.len() / STRIDE;
+        let mut scratch = alloc::vec![f32::NAN; map.scratch_len(rows, parallel.threads())];
+        let mut out = alloc::vec![f32::NAN; rows * OUTPUTS];
+        let extra = Extra { activation: Activation::Relu, residual: Some(residual) };
+        map.apply_strided(&Context { isa, parallel }, x, STRIDE, &mut out, extra, &mut scratch).expect("it fits");
+        out
+    }
+
+    /// More rows than are mixed at a time, against each row alone on the scalar level.
+    fn int8_rows_do_not_depend_on_their_batch(isa: Isa) {
+        let rows = 3 * mixed_rows(INPUTS, 1) + 7;
+        let (x, residual) = (numbers(rows * STRIDE, 1), numbers(rows * OUTPUTS, 2));
+        let linear = int8();
+        let scalar = match isa.class() {
+            Class::Fused => Level::Scalar,
+            Class::Unfused => Level::ScalarUnfused,
+        };
+        let scalar = Isa::new(scalar).expect("scalar levels run anywhere");
+        let alone = x.chunks_exact(STRIDE).zip(residual.chunks_exact(OUTPUTS));
+        let alone: Vec<f32> = alone.flat_map(|(x, residual)| map(&linear, scalar, &Serial, x, residual)).collect();
+        assert_same_bits("one thread", &map(&linear, isa, &Serial, &x, &residual), &alone);
+        assert_same_bits("three threads", &map(&linear, isa, &Threads(3), &x, &residual), &alone);
+    }
+
+    isa_tests_integer!(int8_rows_do_not_depend_on_their_batch);
+
+    /// A channel a hundred times as large as the others, which alone would leave them a step to either side.
+    #[test]
+    fn int8_bears_a_channel_that_stands_out() {
+        let mut x = numbers(STRIDE, 1);
+        x[17] = 100.0;
+        let residual = alloc::vec![0.0; OUTPUTS];
+        let exact =
+            Linear::new(&numbers(INPUTS * OUTPUTS, 3), INPUTS, OUTPUTS, Some(numbers(OUTPUTS, 5)), WeightType::F32);
+        let exact = map(&exact.expect("the shapes fit"), Isa::best(), &Serial, &x, &residual);
+        let found = map(&int8(), Isa::best(), &Serial, &x, &residual);
+        let size = exact.iter().fold(0.0, |most: f32, y| most.max(y.abs()));
+        for (found, exact) in found.iter().zip(&exact) {
+            assert!((found - exact).abs() < 0.05 * size, "{found} for {exact}");
+        }
     }
 }

@@ -4,22 +4,23 @@ mod common;
 
 use common::{Case, encoder_cases};
 use kernform_model::{
-    EncoderInputs, EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, PackedInputs, Pooling, Task,
+    EncoderInputs, EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, PackedInputs, Pooling, Task, WeightType,
 };
 use kernform_simd::{Class, Isa, Level};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{Parallel, Serial};
 use kernform_testkit::{assert_same_bits, isa_tests};
 
-fn load(case: &Case, isa: Isa) -> EncoderModel {
-    EncoderModel::load(&case.folder, case.folder.config(), isa).unwrap_or_else(|e| panic!("{}: {e}", case.name))
+fn load(case: &Case, isa: Isa, kind: WeightType) -> EncoderModel {
+    let model = EncoderModel::load_as(&case.folder, case.folder.config(), isa, kind);
+    model.unwrap_or_else(|e| panic!("{}: {e}", case.name))
 }
 
 #[test]
 fn outputs_are_within_the_bounds_of_every_case() {
     for name in encoder_cases() {
         let case = Case::open(&name);
-        let model = load(&case, Isa::best());
+        let model = load(&case, Isa::best(), WeightType::F32);
         let (input_ids, [batch, _]) = case.ids("input_ids");
         let mask: Vec<bool> = case.ids("attention_mask").0.into_iter().map(|m| m != 0).collect();
         let types = case.has("token_type_ids").then(|| case.ids("token_type_ids").0);
@@ -133,29 +134,35 @@ fn padded(model: &EncoderModel, parallel: &impl Parallel, sequences: &[Vec<u32>]
 }
 
 fn every_way_gives_the_same_bits(isa: Isa) {
+    for kind in [WeightType::F32, WeightType::Int8] {
+        every_way_in(isa, kind);
+    }
+}
+
+fn every_way_in(isa: Isa, kind: WeightType) {
     for name in encoder_cases() {
         let case = Case::open(&name);
-        let model = load(&case, isa);
+        let model = load(&case, isa, kind);
         let sequences = sequences(&model);
         let expected = alone(&model, &Serial, &sequences);
         let reference = match isa.class() {
             Class::Fused => Level::Scalar,
             Class::Unfused => Level::ScalarUnfused,
         };
-        let reference = load(&case, Isa::new(reference).expect("scalar levels run anywhere"));
+        let reference = load(&case, Isa::new(reference).expect("scalar levels run anywhere"), kind);
         let ways = [
             ("the scalar level", packed(&reference, &Serial, &sequences)),
             ("a packed batch", packed(&model, &Serial, &sequences)),
             ("a packed batch on 2 threads", packed(&model, &Threads(2), &sequences)),
         ];
         for (way, actual) in ways {
-            assert_same_bits(&format!("{name}, {way}"), &actual, &expected);
+            assert_same_bits(&format!("{name} in {}, {way}", kind.name()), &actual, &expected);
         }
         for (way, actual) in [
             ("padding", padded(&model, &Serial, &sequences)),
             ("padding, 3 threads", padded(&model, &Threads(3), &sequences)),
         ] {
-            assert_same_bits(&format!("{name}, {way}"), &actual, &expected[..actual.len()]);
+            assert_same_bits(&format!("{name} in {}, {way}", kind.name()), &actual, &expected[..actual.len()]);
         }
     }
 }

@@ -11,11 +11,11 @@ use kernform_math::Activation;
 use super::config::{EncoderConfig, KEYS};
 use super::model::Parts;
 use super::{bert, roberta};
+use crate::attention::Rotary;
 use crate::config::{Family, NormPlacement};
 use crate::embedding::{Embedding, TokenDropout};
 use crate::error::ModelError;
 use crate::layers::{EncoderLayer, Residual};
-use crate::rotary::Rotary;
 use crate::stack::EncoderStack;
 use crate::weights::Weights;
 

@@ -11,14 +11,13 @@ use super::NormConfig;
 use super::config::{EncoderConfig, Keys, Task};
 use super::head::{Head, HeadActivation, HeadInput, Transform};
 use super::model::Parts;
-use crate::attention::SelfAttention;
+use crate::attention::{Rotary, SelfAttention};
 use crate::config::{Family, NormPlacement, activation};
 use crate::embedding::Embedding;
 use crate::error::ModelError;
 use crate::feed_forward::FeedForward;
 use crate::layers::{EncoderLayer, Residual};
 use crate::norm::LayerNorm;
-use crate::rotary::Rotary;
 use crate::stack::EncoderStack;
 use crate::weights::Weights;
 
