@@ -2,7 +2,9 @@
 //! row those of a cached step.
 #![no_main]
 
-use kernform_attention::{Bias, CacheKind, Heads, KeptKeys, KvCache, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible};
+use kernform_attention::{
+    Bias, CacheKind, Heads, KeptKeys, KvCache, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible,
+};
 use kernform_attention::{attend, attend_cached, attend_cached_scratch_len, attend_scratch_len};
 use kernform_fuzz::{floats, levels_agree};
 use kernform_tensor::Serial;
@@ -61,7 +63,8 @@ fn attention(input: &mut Unstructured<'_>) -> Result<()> {
             let mut out = vec![0.0; rows * query_width];
             let from = Rows::new(&query[segment.query.start * query_width..], query_width);
             if cached {
-                let mut scratch = vec![f32::NAN; attend_cached_scratch_len(heads, CacheKind::F32, &Serial).expect("small heads")];
+                let mut scratch =
+                    vec![f32::NAN; attend_cached_scratch_len(heads, CacheKind::F32, &Serial).expect("small heads")];
                 let (slots, to) = (vec![0; rows], RowsMut::new(&mut out, query_width));
                 attend_cached(isa, &Serial, heads, scale, from, &cache, &slots, Visible::default(), to, &mut scratch)
                     .expect("shapes that fit");
