@@ -229,7 +229,7 @@ impl<W: Weight> Block<'_, W> {
             for strips in heights {
                 if strips.count > 0 {
                     let a = a.wrapping_add(strips.row * a_row_stride);
-                    self.sweeps(s, strips, (a, a_row_stride), right, (col, width));
+                    self.sweeps(s, strips, (a, a_row_stride), &right, (col, width));
                 }
             }
             if finishes && p.c.col_stride == 1 {
@@ -288,8 +288,10 @@ impl<W: Weight> Block<'_, W> {
     #[inline(always)]
     fn in_place(&self, b: MatrixRef<'_, W>, data: *const W) -> Right<W> {
         let is_streamed = is_streamed(&b, self.rows);
-        let from = data.wrapping_add(4 * PANEL);
-        let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: is_streamed };
+        let few_rows_steps = if is_streamed { self.kc } else { 0 };
+        // The line that a panel ends in: the one that it begins in, where that is another, came with the panel before.
+        let from = data.wrapping_add(if is_streamed { 8 * PANEL } else { 4 * PANEL } + PANEL - 1);
+        let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows_steps };
         Right { fetch: Some(fetch), is_streamed, ..Right::new(data, b.row_stride(), PANEL) }
     }
 
@@ -305,18 +307,20 @@ impl<W: Weight> Block<'_, W> {
             (false, true) => (self.k_from + self.kc, self.col),
             (false, false) => (0, block_end),
         };
-        let from = b.as_slice().as_ptr().wrapping_add(row * b.row_stride() + col);
-        Some(Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows: false })
+        // The line that a panel ends in, as above.
+        let from = b.as_slice().as_ptr().wrapping_add(row * b.row_stride() + col + PANEL - 1);
+        Some(Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows_steps: 0 })
     }
 
-    /// Multiplies strips of equal height by columns of B.
-    #[inline(always)]
+    /// Multiplies strips of equal height by columns of B. One function, since the compiler would make one for each way in
+    /// which B comes; the arithmetic is in others.
+    #[inline(never)]
     fn sweeps<S: Simd>(
         &self,
         s: S,
         strips: Strips,
         (a, a_row_stride): (*const f32, usize),
-        right: Right<W>,
+        right: &Right<W>,
         (col, width): (usize, usize),
     ) {
         let tiling = Tiling::of::<S>();
@@ -385,13 +389,13 @@ impl<W: Weight> Block<'_, W> {
 
     /// The group of packed columns after the one at `b`.
     #[inline(always)]
-    fn next_group(&self, b: *const W, group_stride: usize, right: Right<W>, strips: usize) -> Fetch<W> {
+    fn next_group(&self, b: *const W, group_stride: usize, right: &Right<W>, strips: usize) -> Fetch<W> {
         /// Bytes of the smallest page.
         const PAGE: usize = 4096;
         let pages = self.kc * PANEL * size_of::<W>() / PAGE;
         let streams = if strips == 1 && pages > 1 { pages.ilog2() } else { 0 };
         let from = b.wrapping_add(group_stride);
-        Fetch { from, row_stride: right.row_stride, panel_stride: right.panel_stride, streams, few_rows: false }
+        Fetch { from, row_stride: right.row_stride, panel_stride: right.panel_stride, streams, few_rows_steps: 0 }
     }
 
     /// Runs a sweep: in C where its columns stand next to each other.

@@ -53,8 +53,9 @@ pub(crate) struct Fetch<W> {
     pub(crate) panel_stride: usize,
     /// The rows are fetched as `1 << streams` runs side by side: each keeps a prefetcher of the machine going.
     pub(crate) streams: u32,
-    /// Whether tiles of few rows fetch too, a little ahead of B: their steps have no time to spare unless B comes from memory.
-    pub(crate) few_rows: bool,
+    /// Rows that tiles of few rows fetch, before they begin: none unless B comes from memory, since they have no time to
+    /// spare. (A count and not a flag, for which the compiler would make every loop twice.)
+    pub(crate) few_rows_steps: usize,
 }
 
 /// Multiplies all tiles of a sweep.
@@ -101,6 +102,7 @@ impl<W: Weight, const ROWS: usize, const VECTORS: usize> Kernel for Tiles<'_, W,
 }
 
 /// Where one tile of a sweep reads and writes.
+#[derive(Clone, Copy)]
 struct Tile<W> {
     a: *const f32,
     b: *const W,
@@ -111,12 +113,8 @@ struct Tile<W> {
     next: *mut f32,
 }
 
-/// Steps from which on a tile is worth fetching the next one's place in C.
-const FETCH_FROM: usize = 64;
-/// Rows from which on a tile fetches in several runs.
-const STREAMS_FROM: usize = 8;
-/// How far ahead of B tiles of few rows fetch, in elements.
-const FEW_ROWS_AHEAD: usize = 8 * PANEL;
+/// Rows from which on a tile of one panel fetches in several runs: steps of fewer have no time for it.
+const STREAMS_FROM: usize = 12;
 
 /// # Safety
 /// As for the sweep, of which this is one tile.
@@ -136,31 +134,37 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
             };
         }
     }
-    if ROWS >= Tiling::PREFETCH_FROM && t.k >= FETCH_FROM {
+    if ROWS >= Tiling::PREFETCH_FROM {
         for i in 0..ROWS {
             prefetch_row::<S, VECTORS>(next.wrapping_add(i * t.out_row_stride));
         }
     }
     let rows: [*const f32; ROWS] = core::array::from_fn(|i| a.wrapping_add(i * t.a_row_stride));
     let (k, b_panel_stride, fetched) = (t.k, t.b_panel_stride, t.fetch);
-    // Runs side by side take more instructions than steps of a few rows have time for.
-    let streams = if ROWS >= STREAMS_FROM { fetched.streams } else { 0 };
-    let mask = (1 << streams) - 1;
-    let jump = if streams == 0 { fetched.row_stride } else { (k >> streams) * fetched.row_stride };
-    let back = (jump << streams) - fetched.row_stride;
+    let panels = (0..VECTORS).step_by(PANEL / S::LANES).map(|v| v * S::LANES / PANEL);
+    if ROWS < Tiling::PREFETCH_FROM {
+        for step in 0..fetched.few_rows_steps {
+            for panel in panels.clone() {
+                prefetch(fetch.wrapping_add(step * fetched.row_stride + panel * fetched.panel_stride));
+            }
+            end_step();
+        }
+    }
+    // Of tiles that are wider the panels are runs side by side already, and no register is left.
+    let streams = if ROWS >= STREAMS_FROM && VECTORS * S::LANES == PANEL { fetched.streams } else { 0 };
+    let (mask, run) = ((1 << streams) - 1, k >> streams);
     let b_row_stride = t.b_row_stride;
     for step in 0..k {
         if ROWS >= Tiling::PREFETCH_FROM {
-            for v in (0..VECTORS).step_by(PANEL / S::LANES) {
-                prefetch(fetch.wrapping_add(v * S::LANES / PANEL * fetched.panel_stride));
+            for panel in panels.clone() {
+                prefetch(fetch.wrapping_add(panel * fetched.panel_stride));
             }
-            fetch = fetch.wrapping_add(jump);
-            if ROWS >= STREAMS_FROM && step & mask == mask {
-                fetch = fetch.wrapping_sub(back);
-            }
-        } else if fetched.few_rows {
-            for v in (0..VECTORS).step_by(PANEL / S::LANES) {
-                prefetch(b.wrapping_add(v * S::LANES / PANEL * b_panel_stride + FEW_ROWS_AHEAD));
+            if ROWS >= STREAMS_FROM && VECTORS * S::LANES == PANEL {
+                let next = step + 1;
+                let row = (next & mask) * run + (next >> streams);
+                fetch = at.fetch.wrapping_add(row * fetched.row_stride);
+            } else {
+                fetch = fetch.wrapping_add(fetched.row_stride);
             }
         }
         // SAFETY: a step of the tile.
