@@ -31,8 +31,9 @@ use kernform_tensor::{MatrixMut, MatrixRef, Parallel, bf16};
 use crate::multiply::check_shapes;
 use crate::{Activation, Epilogue, GemmError, PANEL, Weight};
 
-#[cfg(target_arch = "x86_64")]
-mod x86;
+#[cfg_attr(target_arch = "x86_64", path = "x86.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "absent.rs")]
+mod kernels;
 
 /// Pairs of `k` in a block: two panels of them are 16 KiB.
 const PAIRS: usize = 128;
@@ -47,7 +48,7 @@ const WORK_PER_PART: usize = 1 << 19;
 
 /// Proof that this CPU multiplies bf16 (AVX512_BF16 on top of AVX-512).
 #[derive(Clone, Copy, Debug)]
-pub struct FastBf16(#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such token exists"))] Token);
+pub struct FastBf16(Token);
 
 #[cfg(target_arch = "x86_64")]
 type Token = kernform_simd::Avx512Bf16;
@@ -68,7 +69,7 @@ impl FastBf16 {
 /// Two steps of `k` for the columns of a panel: the even step in the lower halves.
 #[repr(align(64))]
 #[derive(Clone, Copy, Debug)]
-struct Line([u32; PANEL]);
+struct Line(#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by the kernels"))] [u32; PANEL]);
 
 /// A right operand `[k, n]` rounded to bf16, in pairs of `k`.
 #[derive(Clone, Debug)]
@@ -252,10 +253,7 @@ fn pack_row(token: FastBf16, a: MatrixRef<'_, f32>, i: usize, col: usize, into: 
     if let Some(row) = a.row(i) {
         let row = &row[col..];
         let row = &row[..row.len().min(2 * into.len())];
-        #[cfg(target_arch = "x86_64")]
-        return x86::pack_row(token.0, row, into);
-        #[cfg(not(target_arch = "x86_64"))]
-        match token.0 {}
+        return kernels::pack_row(token.0, row, into);
     }
     let value = |j: usize| a.get(i, j).copied().unwrap_or_default();
     for (step, into) in into.iter_mut().enumerate() {
@@ -278,8 +276,5 @@ fn multiply(
     let panels = (b.n.div_ceil(PANEL) - panel).min(2);
     let lines = |panel: usize| &b.lines[panel * pairs + from..][..count];
     let right = [lines(panel), lines(panel + panels - 1)];
-    #[cfg(target_arch = "x86_64")]
-    x86::multiply(token.0, &right[..panels], panel * PANEL, (row, height), c, a);
-    #[cfg(not(target_arch = "x86_64"))]
-    match (token.0, right, row, height, c, a) {}
+    kernels::multiply(token.0, &right[..panels], panel * PANEL, (row, height), c, a);
 }
