@@ -113,6 +113,8 @@ struct Tile<W> {
     next: *mut f32,
 }
 
+/// Steps from which on a tile is worth fetching the next one's place in C.
+const FETCH_FROM: usize = 64;
 /// Rows from which on a tile of one panel fetches in several runs: steps of fewer have no time for it.
 const STREAMS_FROM: usize = 12;
 
@@ -134,7 +136,7 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
             };
         }
     }
-    if ROWS >= Tiling::PREFETCH_FROM {
+    if ROWS >= Tiling::PREFETCH_FROM && t.k >= FETCH_FROM {
         for i in 0..ROWS {
             prefetch_row::<S, VECTORS>(next.wrapping_add(i * t.out_row_stride));
         }
