@@ -74,6 +74,12 @@ fn tails_leave_odd_lanes_alone(isa: Isa) {
             let largest = if n == 1 { f32::NEG_INFINITY } else { -2.0 };
             assert_same_bits("max", &[math::max(isa, &x), reference::max(&x)], &[largest; 2]);
         }
+        // Zeros of both signs: which of them is the largest depends on the order.
+        for sign in [0.0, -0.0] {
+            let mut x = vec![-sign; n];
+            x[n / 3] = sign;
+            assert_same_bits("max of zeros", &[math::max(isa, &x)], &[reference::max(&x)]);
+        }
         // Products that round to -0.
         let (x, y) = (vec![1e-30; n], vec![-1e-30; n]);
         let expected = in_class!(isa, reference::dot(&x, &y));

@@ -67,7 +67,8 @@ pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut lanes = s.lanes(f32::NEG_INFINITY);
     // In this order a NaN leaves its lane as it is, like the fill.
     accumulate(s, &mut lanes, x, f32::NEG_INFINITY, |lane, x| s.max(x, lane));
-    s.fold(lanes, |a, b| s.max(a, b))
+    // Of two zeros the first stays, in lanes as in the tree.
+    s.fold(lanes, |a, b| s.max(b, a))
 }
 
 /// The sum of the products of `x` and `y`, which are of one length.
