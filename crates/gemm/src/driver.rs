@@ -1,8 +1,9 @@
 //! The loops around the micro-kernel.
 //!
-//! C is cut into parts for threads. Inside a part, A is cut into blocks of [`MC`](crate::blocking::MC) rows by [`KC`] columns that stay in the
-//! second-level cache while panels of B pass through the first-level one (Goto and van de Geijn 2008, section 4.2). Blocks
-//! over `k` come in ascending order and reload what the one before stored, so that no block size shows in the result.
+//! C is cut into parts for threads. Inside a part, A is cut into blocks (see [`blocking`](crate::blocking)) that stay in
+//! the second-level cache while panels of B pass through the first-level one (Goto and van de Geijn 2008, section 4.2).
+//! Blocks over `k` come in ascending order and reload what the one before stored, so that no block size shows in the
+//! result.
 
 mod aside;
 

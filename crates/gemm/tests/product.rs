@@ -93,8 +93,8 @@ fn small() -> impl Strategy<Value = (usize, usize, usize)> {
     (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270, 1 => 500usize..530])
 }
 
-/// Shapes around the edges of blocks of rows (168), of columns (512, of which
-/// 128 are gone through at once) and of `k` (512, 256, or 12), and those from which on row-major A is copied.
+/// Shapes around the edges of blocks of rows (168), of columns (512, of which 128 are gone through at once) and of `k`
+/// (512, 256, or 12), and those from which on row-major A is copied.
 fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
     const M: [usize; 3] = [14, 24, 168];
     const N: [usize; 4] = [16, 64, 128, 512];

@@ -28,6 +28,7 @@ use kernform_math::activate_in_place;
 use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel, bf16};
 
+use crate::blocking::a_stride;
 use crate::multiply::check_shapes;
 use crate::{Activation, Epilogue, GemmError, PANEL, Weight};
 
@@ -117,11 +118,6 @@ pub fn gemm_fast_bf16_scratch_len(threads: usize, m: usize, k: usize) -> usize {
     let few = m.min(TILE_ROWS).saturating_mul(a_stride(pairs));
     let many = m.min(ROWS) * a_stride(pairs.min(PAIRS));
     few.max(many).saturating_mul(threads.clamp(1, MAX_PARTS))
-}
-
-/// Words from a row of packed A to the next, so that rows do not fall into the same cache sets.
-const fn a_stride(pairs: usize) -> usize {
-    pairs.next_multiple_of(16).saturating_add(16)
 }
 
 /// The rows of C that one thread computes, and its scratch.
