@@ -14,6 +14,7 @@ use crate::embedding::table_len;
 use crate::error::ModelError;
 use crate::layers::{Activations, Context, Residual};
 use crate::linear::{Extra, Linear};
+use crate::projections::FirstLayer;
 use crate::session::Cache;
 
 /// Rotary positions (Su et al. 2021), with as many angles as a sequence may have tokens.
@@ -95,11 +96,13 @@ impl SelfAttention {
         Ok(products.max(attend_scratch_len(self.heads, parallel)?))
     }
 
-    /// Attention among the tokens of each segment, to those of them that are kept.
+    /// Attention among the tokens of each segment, to those of them that are kept. `first` where this is the first layer and its
+    /// projections are kept.
     pub(crate) fn forward<P: Parallel>(
         &self,
         context: &Context<'_, P>,
         a: &mut Activations<'_>,
+        first: Option<FirstLayer<'_, '_>>,
         segments: &[Segment],
         keys: KeptKeys<'_>,
         causal: bool,
@@ -110,22 +113,25 @@ impl SelfAttention {
             Some(rotary) => rotary.turn(context.isa, self.heads, segments, projected, 3 * self.width()),
             None => Ok(()),
         };
-        self.run(context, a, turn, |q, k, v, out, scratch| {
+        self.run(context, a, first, turn, |q, k, v, out, scratch| {
             Ok(attend(context.isa, context.parallel, self.heads, self.scale, q, k, v, segments, mask, out, scratch)?)
         })
     }
 
-    /// One new token a row: its key and value go to the row's slot, then it attends to all that the slot holds.
+    /// One new token a row: its key and value go to the row's slot, then it attends to all that the slot holds. `first` as for
+    /// [`SelfAttention::forward`].
     pub(crate) fn step<P: Parallel>(
         &self,
         context: &Context<'_, P>,
         a: &mut Activations<'_>,
+        first: Option<FirstLayer<'_, '_>>,
         cache: &mut Cache<'_>,
         slots: &[usize],
     ) -> Result<(), ModelError> {
         self.run(
             context,
             a,
+            first,
             |_| Ok(()),
             |q, k, v, out, scratch| {
                 cache.append_step(slots, k, v)?;
@@ -150,12 +156,20 @@ impl SelfAttention {
         &self,
         context: &Context<'_, P>,
         a: &mut Activations<'_>,
+        first: Option<FirstLayer<'_, '_>>,
         turn: impl FnOnce(&mut [f32]) -> Result<(), ModelError>,
         mix: impl FnOnce(Rows<'_>, Rows<'_>, Rows<'_>, RowsMut<'_>, &mut [f32]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let width = self.width();
         self.residual.run(context, a, |s| {
-            self.qkv.apply(context, s.input.unwrap_or(s.mixed), s.projected, Extra::default(), s.scratch)?;
+            let input = s.input.unwrap_or(s.mixed);
+            match first {
+                None => self.qkv.apply(context, input, s.projected, Extra::default(), s.scratch)?,
+                Some(FirstLayer { cache, keys }) => cache.fill(keys, s.projected, |rows, out| {
+                    let input = &input[rows.start * width..rows.end * width];
+                    self.qkv.apply(context, input, out, Extra::default(), s.scratch)
+                })?,
+            }
             turn(s.projected)?;
             let stride = 3 * width;
             let part = |i: usize| Rows::new(s.projected.get(i * width..).unwrap_or_default(), stride);

@@ -128,7 +128,7 @@ impl EncoderDecoder {
         let mut a = Activations::cut(Arena::aligned(&mut buffer), shape.sources(), self.config.widths())?;
         self.encoder.embedding.sequences(self.isa, inputs.input_ids, shape.source_len, &mut Vec::new(), a.x)?;
         let segments = shape.segments(shape.source_len, shape.source_len);
-        self.encoder.stack.run(&context, &mut a, &segments, present(inputs))?;
+        self.encoder.stack.run(&context, &mut a, &segments, present(inputs), None)?;
         Ok(a.x.to_vec())
     }
 
@@ -150,7 +150,7 @@ impl EncoderDecoder {
         let own = shape.segments(shape.target_len, shape.target_len);
         let across = shape.segments(shape.target_len, shape.source_len);
         for (i, layer) in self.decoder.layers.iter().enumerate() {
-            layer.attention.forward(&context, &mut a, &own, KeptKeys::All, true)?;
+            layer.attention.forward(&context, &mut a, None, &own, KeptKeys::All, true)?;
             let cross = &layer.cross;
             cross.project(&context, states, &mut projected, a.scratch)?;
             let (k, v) = cross.keys_and_values(&projected);

@@ -44,6 +44,7 @@ mod marian_student;
 mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
+mod projections;
 #[cfg(feature = "alloc")]
 mod rows;
 #[cfg(feature = "alloc")]

@@ -10,6 +10,7 @@ use crate::encoder_decoder::EncoderDecoder;
 use crate::error::ModelError;
 use crate::layers::Activations;
 use crate::plan::{Limits, Plan};
+use crate::projections::{FirstLayer, KeyList, ProjectionCache};
 
 /// Keys and values of one decoder layer, in a part of the session's buffer.
 pub(crate) type Cache<'a> = KvCache<&'a mut [f32], Vec<usize>>;
@@ -45,6 +46,8 @@ pub struct Session<'a> {
     cross: Vec<Cache<'a>>,
     /// Keys and values of the targets, a decoder layer each.
     own: Vec<Cache<'a>>,
+    /// What the first layers of encoder and decoder project, where the plan keeps it.
+    projections: [Option<ProjectionCache<'a>>; 2],
     work: &'a mut [f32],
     segments: Vec<Segment>,
     slots: Vec<usize>,
@@ -74,17 +77,25 @@ impl<'a> Session<'a> {
         let cross = caches(plan.cross_len, limits.sources, limits.source_len)?;
         let own = caches(plan.own_len, limits.rows, limits.target_len)?;
         let work = arena.take(plan.work_len)?;
+        let config = &model.config;
+        let mut projections = |len: usize, vocab_size| {
+            let rows = arena.take(len)?;
+            Ok::<_, ModelError>((len > 0).then(|| ProjectionCache::new(rows, vocab_size, 3 * config.width)))
+        };
+        let [encoder, decoder] = plan.projections_len;
+        let projections = [projections(encoder, config.vocab_size)?, projections(decoder, config.decoder_vocab_size)?];
         Ok(Self {
             model,
             limits,
             cross,
             own,
+            projections,
             work,
             segments: Vec::with_capacity(limits.sources),
             slots: Vec::with_capacity(limits.rows),
             sources: Vec::with_capacity(limits.rows),
-            tokens: Vec::with_capacity(limits.rows),
-            places: Vec::with_capacity(limits.rows.max(limits.source_len)),
+            tokens: Vec::with_capacity(limits.rows.max(limits.encode_tokens)),
+            places: Vec::with_capacity(limits.rows.max(limits.encode_tokens)),
             taken: alloc::vec![false; limits.rows],
         })
     }
@@ -127,20 +138,19 @@ impl<'a> Session<'a> {
         }
         let model = self.model;
         let context = model.context(parallel);
-        let count = sources.iter().map(|source| source.tokens.len()).sum();
-        let mut a = Activations::cut(Arena::aligned(self.work), count, model.config.widths())?;
         self.segments.clear();
-        let mut start = 0;
+        self.tokens.clear();
         for source in sources {
-            let end = start + source.tokens.len();
-            let width = model.config.width;
-            let ids = &ids[source.tokens.clone()];
-            let x = &mut a.x[start * width..end * width];
-            model.encoder.embedding.sequences(model.isa, ids, ids.len(), &mut self.places, x)?;
-            self.segments.push(Segment::of(start..end));
-            start = end;
+            let start = self.tokens.len();
+            self.tokens.extend_from_slice(&ids[source.tokens.clone()]);
+            self.segments.push(Segment::of(start..self.tokens.len()));
         }
-        model.encoder.stack.run(&context, &mut a, &self.segments, KeptKeys::All)?;
+        let Self { tokens, places, segments, .. } = self;
+        let count = tokens.len();
+        let mut a = Activations::cut(Arena::aligned(self.work), count, model.config.widths())?;
+        model.encoder.embedding.segments(model.isa, tokens, None, segments, None, places, a.x)?;
+        let first = self.projections[0].as_mut().map(|cache| FirstLayer { cache, keys: KeyList { tokens, places } });
+        model.encoder.stack.run(&context, &mut a, segments, KeptKeys::All, first)?;
         for (layer, cache) in model.decoder.layers.iter().zip(&mut self.cross) {
             let projected = &mut a.projected[..count * 2 * model.config.width];
             layer.cross.project(&context, a.x, projected, a.scratch)?;
@@ -191,8 +201,10 @@ impl<'a> Session<'a> {
         let context = model.context(parallel);
         let mut a = Activations::cut(Arena::aligned(self.work), rows.len(), model.config.widths())?;
         model.decoder.embedding.steps(model.isa, &self.tokens, &mut self.places, a.x)?;
+        let keys = KeyList { tokens: &self.tokens, places: &self.places };
+        let mut first = self.projections[1].as_mut().map(|cache| FirstLayer { cache, keys });
         for (i, layer) in model.decoder.layers.iter().enumerate() {
-            layer.attention.step(&context, &mut a, &mut self.own[i], &self.slots)?;
+            layer.attention.step(&context, &mut a, first.take(), &mut self.own[i], &self.slots)?;
             layer.cross.step(&context, &mut a, &self.cross[i], &self.sources)?;
             layer.feed_forward.forward(&context, &mut a)?;
         }

@@ -8,6 +8,7 @@ use kernform_tensor::Parallel;
 use crate::error::ModelError;
 use crate::layers::{Activations, Context, EncoderLayer};
 use crate::norm::LayerNorm;
+use crate::projections::FirstLayer;
 
 /// Encoder layers in the order in which they run.
 pub(crate) struct EncoderStack {
@@ -38,16 +39,18 @@ impl EncoderStack {
         })
     }
 
-    /// The states of the residual stream after the layers, in `a.x`; each segment sees itself and no other.
+    /// The states of the residual stream after the layers, in `a.x`; each segment sees itself and no other. `first` where the
+    /// first layer's projections are kept.
     pub(crate) fn run<P: Parallel>(
         &self,
         context: &Context<'_, P>,
         a: &mut Activations<'_>,
         segments: &[Segment],
         keys: KeptKeys<'_>,
+        mut first: Option<FirstLayer<'_, '_>>,
     ) -> Result<(), ModelError> {
         for layer in self.order.iter().filter_map(|place| self.layers.get(*place)) {
-            layer.attention.forward(context, a, segments, keys, false)?;
+            layer.attention.forward(context, a, first.take(), segments, keys, false)?;
             layer.feed_forward.forward(context, a)?;
         }
         finish(context, self.norm.as_ref(), a)

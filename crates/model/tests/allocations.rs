@@ -54,7 +54,8 @@ fn encoding_and_decoding_allocate_nothing() {
         let case = Case::open(name);
         let model = EncoderDecoder::load(&case.folder, case.folder.config(), Isa::best()).expect("the case loads");
         let limits = Limits { rows: 4, sources: 3, source_len: 9, target_len: 12, encode_tokens: 20 };
-        let plan = Plan::new(&model, limits, &Serial).expect("the limits are sound");
+        let plan = Plan::new(&model, limits, &Serial).and_then(|plan| plan.with_projection_cache(&model, 50));
+        let plan = plan.expect("the limits are sound");
         let mut buffer = vec![0.0; plan.scratch_len()];
         let mut session = Session::new(&model, &plan, &mut buffer).expect("the buffer is long enough");
         let ids = [7, 5, 90, 11, 23, 8, 2, 31, 2];

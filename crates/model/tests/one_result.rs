@@ -56,10 +56,12 @@ fn alone(model: &EncoderDecoder) -> Vec<Vec<f32>> {
     sources().iter().map(run).collect()
 }
 
-/// The same, token by token over the caches, in slots that are not the first ones.
-fn stepwise(model: &EncoderDecoder, parallel: &impl Parallel) -> Vec<Vec<f32>> {
+/// The same, token by token over the caches, in slots that are not the first ones; twice in one session, which keeps the first
+/// layers' projections of `kept` tokens. The logits are those of the second time.
+fn stepwise(model: &EncoderDecoder, parallel: &impl Parallel, kept: usize) -> Vec<Vec<f32>> {
     let sources = sources();
-    let plan = Plan::new(model, LIMITS, parallel).expect("the limits are sound");
+    let plan = Plan::new(model, LIMITS, parallel).and_then(|plan| plan.with_projection_cache(model, kept));
+    let plan = plan.expect("the limits are sound");
     let mut buffer = vec![f32::NAN; plan.scratch_len()];
     let mut session = Session::new(model, &plan, &mut buffer).expect("the buffer is long enough");
     let mut ids = Vec::new();
@@ -69,10 +71,17 @@ fn stepwise(model: &EncoderDecoder, parallel: &impl Parallel) -> Vec<Vec<f32>> {
         ids.extend_from_slice(source);
         places.push(Source { slot: 3 - i, tokens: start..ids.len() });
     }
-    session.encode(parallel, &ids, &places).expect("the sources are encoded");
     let vocab = session.vocab_size();
     let mut all = vec![Vec::new(); sources.len()];
-    for token in TARGET {
+    for i in 0..2 * TARGET.len() {
+        let token = TARGET[i % TARGET.len()];
+        if i % TARGET.len() == 0 {
+            session.encode(parallel, &ids, &places).expect("the sources are encoded");
+            all.iter_mut().for_each(Vec::clear);
+            for slot in 0..LIMITS.rows {
+                session.clear_row(slot).expect("the slot exists");
+            }
+        }
         let rows: Vec<Row> = (0..sources.len()).map(|i| Row { slot: (2 * i + 1) % 5, source: 3 - i, token }).collect();
         let mut logits = vec![f32::NAN; rows.len() * vocab];
         session.step(parallel, &rows, &mut logits).expect("the step runs");
@@ -96,8 +105,10 @@ fn every_way_gives_the_same_bits(isa: Isa) {
             ("the scalar level", reference),
             ("a padded batch", padded(&model, &Serial)),
             ("a padded batch on 2 threads", padded(&model, &Threads(2))),
-            ("steps over the caches", stepwise(&model, &Serial)),
-            ("steps over the caches on 3 threads", stepwise(&model, &Threads(3))),
+            ("steps over the caches", stepwise(&model, &Serial, 0)),
+            ("steps over the caches on 3 threads", stepwise(&model, &Threads(3), 0)),
+            ("steps with all projections kept", stepwise(&model, &Serial, usize::MAX)),
+            ("steps with too little room for projections", stepwise(&model, &Threads(2), 7)),
         ];
         for (way, actual) in ways {
             for (actual, expected) in actual.iter().zip(&expected) {

@@ -30,6 +30,10 @@ pub(crate) struct Work {
 /// Answers are sent together, not to wake the writer for each: so long after the last ones, or when no word is waiting.
 const TOGETHER: Duration = Duration::from_millis(4);
 
+/// Pairs of a token and its position whose projections are kept: all of 40 positions. Memory is touched as they come, 1.5 KiB
+/// each.
+const KEPT_PROJECTIONS: usize = 4096;
+
 /// Why a worker stops.
 enum Stop {
     /// Nobody takes the answers any more.
@@ -67,7 +71,7 @@ impl Work {
 
     fn pronounce(&self, answers: &SyncSender<Result<Vec<Answer>, Failure>>) -> Result<(), Stop> {
         let model = self.pronouncer.model();
-        let plan = Plan::new(model, self.limits(), &Serial)?;
+        let plan = Plan::new(model, self.limits(), &Serial)?.with_projection_cache(model, KEPT_PROJECTIONS)?;
         let mut buffer = vec![0.0; plan.scratch_len()];
         let mut session = Session::new(model, &plan, &mut buffer)?;
         let send = |found: &mut Vec<Answer>| answers.send(Ok(core::mem::take(found))).map_err(|_| Stop::NotWanted);

@@ -140,6 +140,6 @@ impl EncoderModel {
             let rows = a.x.chunks_exact_mut(parts.config.width).zip(present);
             rows.filter(|(_, is_there)| !**is_there).for_each(|(row, _)| row.fill(0.0));
         }
-        parts.stack.run(context, a, segments, present.map_or(KeptKeys::All, KeptKeys::Flags))
+        parts.stack.run(context, a, segments, present.map_or(KeptKeys::All, KeptKeys::Flags), None)
     }
 }

@@ -206,7 +206,7 @@ impl<'a> StudentSession<'a> {
             self.segments.push(Segment::of(start..end));
             start = end;
         }
-        model.encoder.run(&context, &mut a, &self.segments, KeptKeys::All)?;
+        model.encoder.run(&context, &mut a, &self.segments, KeptKeys::All, None)?;
         for (layer, cache) in model.decoder.iter().zip(&mut self.cross) {
             let projected = &mut a.projected[..count * 2 * width];
             layer.cross.project(&context, a.x, projected, a.scratch)?;
