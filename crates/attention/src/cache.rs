@@ -137,6 +137,17 @@ impl Layout {
         let page = half.checked_mul(2)?.checked_mul(heads.kv_heads)?;
         Some(Layout { kind, head_dim: heads.head_dim, half, page })
     }
+
+    /// Copies the first `tokens` tokens of page `from` to page `to`.
+    fn copy_page(self, storage: &mut [f32], from: usize, to: usize, tokens: usize) {
+        let before_values = if self.kind == CacheKind::Int8 { KEY_TILE } else { 0 };
+        let values = before_values + ((self.half - before_values) * tokens).div_ceil(KEY_TILE);
+        for head in (0..self.page).step_by((2 * self.half).max(1)) {
+            // Keys stand element by element, so all of their tile is copied; values stand token by token.
+            let from = from * self.page + head;
+            storage.copy_within(from..from + self.half + values, to * self.page + head);
+        }
+    }
 }
 
 /// One head of one sequence to read.
@@ -323,7 +334,7 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
             let (page, copied) = self.pages_mut().page_to_write(slot, place / KEY_TILE, place.is_multiple_of(KEY_TILE));
             let storage = self.storage.as_mut();
             if let Some(from) = copied {
-                storage.copy_within(from * layout.page..(from + 1) * layout.page, page * layout.page);
+                layout.copy_page(storage, from, page, place % KEY_TILE);
             }
             let page = &mut storage[page * layout.page..][..layout.page];
             for (head, part) in page.chunks_exact_mut((2 * layout.half).max(1)).enumerate() {

@@ -71,14 +71,11 @@ impl Step<'_> {
         self.visible.terms.check(1, self.heads.query_heads, rows, longest)
     }
 
-    /// Whether the rows of a slot are one that sees from 1 to `most` keys from the first on, with nothing special to it.
+    /// Whether a row sees from 1 to `most` keys from the first on, with nothing special to it.
     #[inline(always)]
-    pub(crate) fn is_short(&self, rows: Range<usize>, most: usize) -> bool {
-        let sees = self.sees(rows.start);
-        let is_plain = rows.len() == 1
-            && self.cache.kind() == CacheKind::F32
-            && self.heads.group() == 1
-            && self.visible.terms.is_none();
+    pub(crate) fn is_short(&self, row: usize, most: usize) -> bool {
+        let sees = self.sees(row);
+        let is_plain = self.cache.kind() == CacheKind::F32 && self.heads.group() == 1 && self.visible.terms.is_none();
         is_plain && sees.start == 0 && (1..=most).contains(&sees.end)
     }
 

@@ -153,6 +153,9 @@ fn select_nth(all: &mut [Candidate], nth: usize) {
 }
 
 fn sort(all: &mut [Candidate]) {
+    if all.len() <= SMALL {
+        return insertion_sort(all);
+    }
     // Right parts wait here: each split halves the allowance, so the list is bounded by the largest `split_limit`.
     let mut waiting = [(0, 0, 0); 2 * usize::BITS as usize];
     let mut depth = 1;
@@ -177,8 +180,85 @@ fn sort(all: &mut [Candidate]) {
     insertion_sort(all);
 }
 
+/// The most that [`select_distinct`] selects.
+const FEW: usize = 16;
+
+/// As [`select_sorted`], for up to [`FEW`] candidates of different scores, which have one order whatever the algorithm; false
+/// where more are wanted or two scores are equal, and nothing has changed then.
+pub(crate) fn select_distinct(all: &mut [Candidate], k: usize) -> bool {
+    // One more than wanted: the first that is left out must be worse, too.
+    let wanted = (k + 1).min(all.len());
+    let mut best = [Candidate { score: f32::NEG_INFINITY, index: 0 }; FEW + 1];
+    let Some(best) = best.get_mut(..wanted) else { return false };
+    for (i, candidate) in all.iter().enumerate() {
+        let mut place = i.min(wanted - 1);
+        if i >= wanted && candidate.score <= best[place].score {
+            continue;
+        }
+        // A NaN gets here always, since it is not at most anything.
+        if candidate.score.is_nan() {
+            return false;
+        }
+        while place > 0 && candidate.score > best[place - 1].score {
+            best[place] = best[place - 1];
+            place -= 1;
+        }
+        best[place] = *candidate;
+    }
+    if !best.is_sorted_by(|a, b| a.score > b.score) {
+        return false;
+    }
+    all[..k].copy_from_slice(&best[..k]);
+    true
+}
+
 /// Moves the best `k` of `all` to the front, best first. `k` is at least 1 and at most `all.len()`.
 pub(crate) fn select_sorted(all: &mut [Candidate], k: usize) {
     select_nth(all, k - 1);
     sort(&mut all[..k - 1]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_way_gives_what_the_long_one_gives(
+            scores in prop::collection::vec(
+                prop_oneof![
+                    40 => any::<i32>().prop_map(|x| x as f32 / 1e7),
+                    1 => (0_i8..3).prop_map(f32::from),
+                    1 => Just(f32::NEG_INFINITY),
+                    1 => Just(f32::INFINITY),
+                ],
+                1..500,
+            ),
+            nan in prop::option::weighted(0.1, 0_usize..500),
+            k in 1_usize..=FEW + 1,
+        ) {
+            let candidate = |(i, &score): (usize, &f32)| Candidate { score, index: i as u32 };
+            let mut all: Vec<Candidate> = scores.iter().enumerate().map(candidate).collect();
+            if let Some(nan) = nan.and_then(|i| all.get_mut(i)) {
+                nan.score = f32::NAN;
+            }
+            let k = k.min(all.len());
+            let (mut short, before) = (all.clone(), all.clone());
+            let bits = |all: &[Candidate]| all.iter().map(|c| (c.score.to_bits(), c.index)).collect::<Vec<_>>();
+            let found = select_distinct(&mut short, k);
+            select_sorted(&mut all, k);
+            if found {
+                prop_assert_eq!(bits(&short[..k]), bits(&all[..k]));
+            } else {
+                prop_assert_eq!(bits(&short), bits(&before));
+                let mut sorted: Vec<f32> = before.iter().map(|c| c.score).collect();
+                sorted.sort_by(|a, b| b.total_cmp(a));
+                let few = &sorted[..sorted.len().min(k + 1)];
+                let is_plain = sorted.iter().all(|x| !x.is_nan()) && few.windows(2).all(|w| w[0] > w[1]);
+                prop_assert!(k > FEW || few.len() > FEW + 1 || !is_plain, "different scores have one order");
+            }
+        }
+    }
 }

@@ -118,7 +118,7 @@ impl<'a> TopK<'a> {
         }
         if uses_heap(k, total) && k == buffer.len() {
             order::sort_heap(buffer);
-        } else {
+        } else if !order::select_distinct(&mut buffer[..kept], k) {
             order::select_sorted(&mut buffer[..kept], k);
         }
         &mut buffer[..k]

@@ -97,8 +97,8 @@ struct Scratch<'a> {
     weights: &'a mut [[f32; KEY_BLOCK]],
 }
 
-/// What is known of the rows that go together.
-struct RowList {
+/// What is known of the rows that go together. It is large, so one is made for all groups of a tile.
+pub(crate) struct RowList {
     len: usize,
     token: [usize; ROWS],
     head: [usize; ROWS],
@@ -107,10 +107,23 @@ struct RowList {
     sees: [(usize, usize); ROWS],
 }
 
+impl RowList {
+    pub(crate) const EMPTY: Self =
+        Self { len: 0, token: [0; ROWS], head: [0; ROWS], out: [0; ROWS], sees: [(0, 0); ROWS] };
+}
+
 impl Group<'_> {
-    /// Attends with `rows` rows at a time; `scratch` is of [`scratch_len`].
+    /// Attends with `at_once` rows at a time, listed in `rows`; `scratch` is of [`scratch_len`].
     #[inline(always)]
-    pub(crate) fn attend<S: Simd>(&self, s: S, at_once: usize, packs: bool, out: &mut [f32], scratch: &mut [f32]) {
+    pub(crate) fn attend<S: Simd>(
+        &self,
+        s: S,
+        at_once: usize,
+        packs: bool,
+        rows: &mut RowList,
+        out: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         let head_dim = self.head_dim;
         let packed = if packs { KEY_BLOCK * head_dim } else { 0 };
         let (query, rest) = scratch.split_at_mut(at_once * head_dim);
@@ -121,11 +134,10 @@ impl Group<'_> {
         let mut scratch =
             Scratch { query, keys, values, m, l: l.as_chunks_mut().0, weights: weights.as_chunks_mut().0 };
         let total = self.tokens.len() * self.heads.1;
-        let mut rows = RowList { len: 0, token: [0; ROWS], head: [0; ROWS], out: [0; ROWS], sees: [(0, 0); ROWS] };
         for first in (0..total).step_by(at_once) {
-            self.list(first..total.min(first + at_once), &mut rows);
-            self.begin(s, &rows, out, &mut scratch);
-            self.run(s, &rows, out, &mut scratch);
+            self.list(first..total.min(first + at_once), rows);
+            self.begin(s, rows, out, &mut scratch);
+            self.run(s, rows, out, &mut scratch);
             for (l, place) in scratch.l.iter().zip(&rows.out[..rows.len]) {
                 finish(s, l, &mut out[*place..][..head_dim]);
             }
@@ -158,7 +170,7 @@ impl Group<'_> {
                     s.store_partial(s.mul(s.load_or(query, 0.0), factor), scaled);
                 }
             }
-            out[rows.out[r]..][..head_dim].fill(0.0);
+            clear(s, &mut out[rows.out[r]..][..head_dim]);
         }
         scratch.m[..rows.len].fill(f32::NEG_INFINITY);
         scratch.l[..rows.len].fill([0.0; KEY_TILE]);
@@ -337,6 +349,18 @@ impl Part<'_> {
         let row_terms = |r: usize| source.row_terms(rows.token[first + r], rows.head[first + r], self.block_keys);
         let terms: Option<[RowTerms<'_>; R]> = (!source.terms().is_none()).then(|| core::array::from_fn(row_terms));
         attend_block(s, self.block, &block, terms.as_ref(), state, out, scratch.weights);
+    }
+}
+
+/// Sets elements to 0, as [`copy`] copies them.
+#[inline(always)]
+fn clear<S: Simd>(s: S, to: &mut [f32]) {
+    for to in to.chunks_mut(S::LANES) {
+        if to.len() == S::LANES {
+            s.store(s.splat(0.0), to);
+        } else {
+            s.store_partial(s.splat(0.0), to);
+        }
     }
 }
 

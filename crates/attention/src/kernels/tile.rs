@@ -5,7 +5,7 @@ use core::ops::Range;
 use kernform_simd::{Isa, Kernel, Simd};
 
 use super::block::MAX_ROWS;
-use super::rows::{self, Group, Source};
+use super::rows::{self, Group, RowList, Source};
 use super::short;
 use crate::attend::Problem;
 use crate::cached::Step;
@@ -14,6 +14,10 @@ use crate::{AttentionError, CacheKind};
 
 /// Rows of one slot that go through its keys together.
 const SLOT_ROWS: usize = 32;
+
+/// Fewer rows of one slot go one by one where they see few keys: what they would share is less than what it costs to list
+/// them.
+const SHARING_ROWS: usize = 8;
 
 /// Elements of scratch memory for a tile of rows.
 pub(crate) fn rows_scratch_len(head_dim: usize) -> Result<usize, AttentionError> {
@@ -62,6 +66,7 @@ impl Kernel for RunTile<'_, '_> {
             Work::Rows(problem) => (problem.heads, problem.factor, problem.query, problem.out_stride, rows::ROWS),
             Work::Step(step) => (step.heads, step.factor, step.query, step.out_stride, SLOT_ROWS),
         };
+        let mut list = None;
         loop {
             let mut first_head = 0;
             let range = match *work {
@@ -72,15 +77,17 @@ impl Kernel for RunTile<'_, '_> {
                 Work::Step(step) => {
                     let Some(slot) = step.slots[..tokens.end].get(token) else { break };
                     let same = step.slots[token..tokens.end].iter().take_while(|other| *other == slot);
-                    let range = token..token + same.count();
+                    let mut range = token..token + same.count();
+                    let is_short = step.is_short(token, short::VECTORS * S::LANES);
+                    if is_short && range.len() < SHARING_ROWS {
+                        range.end = token + 1;
+                        let out = &mut out[(token - out_start) * out_stride..][..heads.query_width()];
+                        first_head = short_heads(s, step, token, out, scratch);
+                    }
                     token = range.end;
                     // Slots lie apart, and short sequences end before the hardware has seen a pattern.
-                    if token < tokens.end {
+                    if token < tokens.end && step.slots[token] != *slot {
                         step.cache.prefetch(step.slots[token], step.sees(token).end);
-                    }
-                    if step.is_short(range.clone(), short::VECTORS * S::LANES) {
-                        let out = &mut out[(range.start - out_start) * out_stride..][..heads.query_width()];
-                        first_head = short_heads(s, step, range.start, out, scratch);
                     }
                     range
                 }
@@ -108,7 +115,7 @@ impl Kernel for RunTile<'_, '_> {
                         Work::Rows(_) => true,
                         Work::Step(step) => step.cache.kind() != CacheKind::F32,
                     };
-                    group.attend(s, at_once, packs, out, scratch);
+                    group.attend(s, at_once, packs, list.get_or_insert(RowList::EMPTY), out, scratch);
                 }
             }
             number += 1;
