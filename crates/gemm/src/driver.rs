@@ -205,10 +205,9 @@ impl<W: Weight> Block<'_, W> {
         };
         let strips = Tiling::of::<S>().strips(self.rows);
         let (height, taller) = divide(self.rows, strips);
-        let heights = [
-            Strips { row: 0, count: taller, height: height + 1 },
-            Strips { row: taller * (height + 1), count: strips - taller, height },
-        ];
+        // Not a list of the two: written and read back at once, it would cost more than a small tile.
+        let tall = Strips { row: 0, count: taller, height: height + 1 };
+        let low = Strips { row: taller * (height + 1), count: strips - taller, height };
         let is_last = self.k_from + self.kc == p.k;
         let finishes = is_last && (p.activation != Activation::Identity || p.residual.is_some());
         // A single strip has no use for the columns once more.
@@ -227,11 +226,12 @@ impl<W: Weight> Block<'_, W> {
                 }
             }
             let right = self.columns(s, strips, col, width, b_scratch);
-            for strips in heights {
-                if strips.count > 0 {
-                    let a = a.wrapping_add(strips.row * a_row_stride);
-                    self.sweeps(s, strips, (a, a_row_stride), &right, (col, width));
-                }
+            if tall.count > 0 {
+                self.sweeps(s, tall, (a, a_row_stride), &right, (col, width));
+            }
+            if low.count > 0 {
+                let a = a.wrapping_add(low.row * a_row_stride);
+                self.sweeps(s, low, (a, a_row_stride), &right, (col, width));
             }
             if finishes && p.c.col_stride == 1 {
                 let out = p.c.data.wrapping_add(self.row * p.c.row_stride + col);
@@ -332,58 +332,61 @@ impl<W: Weight> Block<'_, W> {
         };
         let groups = if units <= most { 1 } else { units.div_ceil(most) };
         let (narrower, wider) = divide(units, groups);
-        let mut done = 0;
         // Groups of two widths; the last one alone, if not all its columns exist or panels are cut.
-        for (mut count, units) in [(wider, narrower + 1), (groups - wider, narrower)] {
+        let (mut done, mut wide, mut narrow) = (0, wider, groups - wider);
+        while wide + narrow > 0 {
+            let (count, units) = if wide > 0 { (wide, narrower + 1) } else { (narrow, narrower) };
             let cols = units * tiling.unit;
-            while count > 0 {
-                let now = if !cols.is_multiple_of(PANEL) {
-                    1
-                } else if done + count * cols <= width {
-                    count
-                } else {
-                    (count - 1).max(1)
-                };
-                let valid = cols.min(width - done);
-                let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
-                let from = done / PANEL * right.panel_stride + done % PANEL;
-                let group_stride = cols / PANEL * right.panel_stride;
-                let b = right.data.wrapping_add(from);
-                let fetch = match right.fetch {
-                    Some(fetch) => Fetch { from: fetch.from.wrapping_add(done / PANEL * fetch.panel_stride), ..fetch },
-                    None => self.next_group(b, group_stride, right, strips.count),
-                };
-                let mut sweep = Sweep {
-                    k: self.kc - right.tail_steps,
-                    strips: strips.count,
-                    groups: now,
-                    valid,
-                    a,
-                    a_row_stride,
-                    b,
-                    b_row_stride: right.row_stride,
-                    b_panel_stride: right.panel_stride,
-                    b_group_stride: group_stride,
-                    fetch,
-                    init: ZEROS.as_ptr(),
-                    init_row_stride: 0,
-                    init_group_stride: 0,
-                    out: core::ptr::null_mut(),
-                    out_row_stride: cols,
-                };
-                let (rows, columns) = ((self.row + strips.row, strips.height), (col + done, cols));
-                let mut k_from = self.k_from;
-                loop {
-                    self.sweep(s, rows, columns, k_from, &mut sweep);
-                    k_from += sweep.k;
-                    if k_from == self.k_from + self.kc {
-                        break;
-                    }
-                    (sweep.a, sweep.b) = (sweep.a.wrapping_add(sweep.k), right.tail.wrapping_add(done));
-                    (sweep.k, sweep.b_row_stride) = (right.tail_steps, right.tail_row_stride);
+            let now = if !cols.is_multiple_of(PANEL) {
+                1
+            } else if done + count * cols <= width {
+                count
+            } else {
+                (count - 1).max(1)
+            };
+            let valid = cols.min(width - done);
+            let cols = if valid <= tiling.narrow { tiling.narrow } else { cols };
+            let from = done / PANEL * right.panel_stride + done % PANEL;
+            let group_stride = cols / PANEL * right.panel_stride;
+            let b = right.data.wrapping_add(from);
+            let fetch = match right.fetch {
+                Some(fetch) => Fetch { from: fetch.from.wrapping_add(done / PANEL * fetch.panel_stride), ..fetch },
+                None => self.next_group(b, group_stride, right, strips.count),
+            };
+            let mut sweep = Sweep {
+                k: self.kc - right.tail_steps,
+                strips: strips.count,
+                groups: now,
+                valid,
+                a,
+                a_row_stride,
+                b,
+                b_row_stride: right.row_stride,
+                b_panel_stride: right.panel_stride,
+                b_group_stride: group_stride,
+                fetch,
+                init: ZEROS.as_ptr(),
+                init_row_stride: 0,
+                init_group_stride: 0,
+                out: core::ptr::null_mut(),
+                out_row_stride: cols,
+            };
+            let (rows, columns) = ((self.row + strips.row, strips.height), (col + done, cols));
+            let mut k_from = self.k_from;
+            loop {
+                self.sweep(s, rows, columns, k_from, &mut sweep);
+                k_from += sweep.k;
+                if k_from == self.k_from + self.kc {
+                    break;
                 }
-                done += now * cols;
-                count -= now;
+                (sweep.a, sweep.b) = (sweep.a.wrapping_add(sweep.k), right.tail.wrapping_add(done));
+                (sweep.k, sweep.b_row_stride) = (right.tail_steps, right.tail_row_stride);
+            }
+            done += now * cols;
+            if wide > 0 {
+                wide -= now;
+            } else {
+                narrow -= now;
             }
         }
     }

@@ -29,8 +29,43 @@ impl<W: Weight> Kernel for PackMatrix<'_, W> {
 }
 
 /// Packs `width` columns from `col` on, and as many rows from `row` on as a panel of `panel_len` elements has room for.
-#[inline(always)]
+///
+/// A function of its own, as all that packs: inside the loops around the kernel, what it computes in advance would cost the
+/// products that pack nothing.
+#[inline(never)]
 pub(crate) fn pack_columns<S: Simd, W: Weight>(
+    s: S,
+    b: MatrixRef<'_, W>,
+    row: usize,
+    (col, width): (usize, usize),
+    panel_len: usize,
+    into: &mut [W],
+) {
+    s.vectorize(PackColumns { b, row, col, width, panel_len, into });
+}
+
+/// See [`pack_columns`].
+struct PackColumns<'a, W> {
+    b: MatrixRef<'a, W>,
+    row: usize,
+    col: usize,
+    width: usize,
+    panel_len: usize,
+    into: &'a mut [W],
+}
+
+impl<W: Weight> Kernel for PackColumns<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { b, row, col, width, panel_len, into } = self;
+        pack_block(s, b, row, (col, width), panel_len, into);
+    }
+}
+
+#[inline(always)]
+fn pack_block<S: Simd, W: Weight>(
     s: S,
     b: MatrixRef<'_, W>,
     row: usize,
@@ -76,6 +111,7 @@ pub(crate) const fn whole_rows<W>(b: MatrixRef<'_, W>, row: usize, rows: usize, 
 }
 
 /// Copies `rows` rows from `row` on and `cols` columns from `col` on to rows of `stride` elements.
+#[inline(never)]
 pub(crate) fn copy_rows<W: Copy>(
     b: MatrixRef<'_, W>,
     (row, rows): (usize, usize),
@@ -135,7 +171,7 @@ pub(crate) fn pack_panel<S: Simd, W: Weight>(
 }
 
 /// Copies a block of A, `rows` x `cols` from (`row`, `col`) on, to rows of `stride` floats, for which `into` must have room.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn pack_rows(
     a: MatrixRef<'_, f32>,
     (row, rows): (usize, usize),
