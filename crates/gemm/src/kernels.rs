@@ -127,13 +127,24 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
     let is_whole = t.valid == VECTORS * S::LANES;
     // The columns of vector `v` that exist.
     let lanes = |v: usize| t.valid.saturating_sub(v * S::LANES).min(S::LANES);
-    for (i, acc) in acc.iter_mut().enumerate() {
-        for (v, acc) in acc.iter_mut().enumerate() {
-            let from = init.wrapping_add(i * t.init_row_stride + v * S::LANES);
-            // SAFETY: the first `valid` elements of the row are readable.
-            *acc = unsafe {
-                if is_whole { s.load_ptr(from) } else { s.load_or(core::slice::from_raw_parts(from, lanes(v)), 0.0) }
-            };
+    let load_init = |i: usize, v: usize| {
+        let from = init.wrapping_add(i * t.init_row_stride + v * S::LANES);
+        // SAFETY: the first `valid` elements of the row are readable.
+        unsafe { if is_whole { s.load_ptr(from) } else { s.load_or(core::slice::from_raw_parts(from, lanes(v)), 0.0) } }
+    };
+    if t.init_row_stride == 0 {
+        // A bias or zeros: the same for all rows, and so loaded once.
+        for v in 0..VECTORS {
+            let begin = load_init(0, v);
+            for acc in &mut acc {
+                acc[v] = begin;
+            }
+        }
+    } else {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            for (v, acc) in acc.iter_mut().enumerate() {
+                *acc = load_init(i, v);
+            }
         }
     }
     if ROWS >= Tiling::PREFETCH_FROM && t.k >= FETCH_FROM {
