@@ -113,15 +113,14 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         // No weight is larger than a float, or more strictly aligned.
         let b_scratch: &mut [W] = cast_slice_mut(b_scratch).unwrap_or_default();
         let tiling = Tiling::of::<S>();
-        let strips = tiling.strips(rows.len());
-        let way = Way::new(&p.b, strips);
+        let row_block = row_block(&tiling, rows.len());
+        let way = Way::new(&p.b, &tiling, rows.len());
         let k_block = even_block(p.k, way.most_steps(&p.b, &tiling, rows.len(), p.k, p.pack_a));
         let col_block = match p.b {
             Source::Packed(_) => cols.len(),
             Source::Strided(b) if way == Way::InPlace && is_far(&b) => cols.len(),
             Source::Strided(_) => NC,
         };
-        let row_block = row_block(&tiling, rows.len());
         let mut col = cols.start;
         while col < cols.end {
             let width = col_block.min(cols.end - col);

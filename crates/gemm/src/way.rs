@@ -2,7 +2,7 @@
 
 use kernform_tensor::MatrixRef;
 
-use crate::blocking::{IN_PLACE_KC, LONE_KC, STREAMS};
+use crate::blocking::{IN_PLACE_KC, LONE_KC, STREAMS, row_block};
 use crate::driver::Source;
 use crate::tiles::Tiling;
 
@@ -17,10 +17,21 @@ pub(crate) enum Way {
     Copied,
 }
 
-/// Whether all of B stays in the second-level cache, in rows that do not fall into the same sets.
-fn fits_cache<W>(b: &MatrixRef<'_, W>) -> bool {
-    const BYTES: usize = 640 << 10;
-    !is_far(b) && b.rows() * b.row_stride() * size_of::<W>() <= BYTES
+/// Whether `rows` rows of A read B so few times, in rows near enough to one another, that packing it takes longer than it
+/// saves.
+fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize) -> bool {
+    /// Rows of a tile whose steps take so long that B comes from the second-level cache meanwhile, wherever its rows lie.
+    const TALL: usize = 12;
+    /// Bytes that stay in the second-level cache.
+    const NEAR: usize = 640 << 10;
+    /// Bytes read by all blocks of rows together.
+    const READ: usize = 8 << 20;
+    let (bytes, blocks) = (size_of_val(b.as_slice()), rows.div_ceil(row_block(tiling, rows).max(1)));
+    if tiling.max_rows >= TALL {
+        blocks <= 1 || !is_far(b) && (bytes <= NEAR || bytes.saturating_mul(blocks) <= READ)
+    } else {
+        tiling.strips(rows) <= 2 || !is_far(b) && bytes <= NEAR
+    }
 }
 
 /// Whether each row of B is a run of its own for the machine's prefetchers.
@@ -36,10 +47,11 @@ pub(crate) fn is_streamed<W>(b: &MatrixRef<'_, W>, rows: usize) -> bool {
 }
 
 impl Way {
-    pub(crate) fn new<W>(b: &Source<'_, W>, strips: usize) -> Way {
+    /// The way of B to `rows` rows of A.
+    pub(crate) fn new<W>(b: &Source<'_, W>, tiling: &Tiling, rows: usize) -> Way {
         match b {
             Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && (strips <= 2 || fits_cache(b)) => Way::InPlace,
+            Source::Strided(b) if b.col_stride() == 1 && is_seldom_read(b, tiling, rows) => Way::InPlace,
             Source::Strided(_) => Way::Copied,
         }
     }
@@ -56,7 +68,7 @@ impl Way {
         let is_lone = tiling.strips(rows) == 1;
         match (self, b) {
             (Way::InPlace, Source::Strided(b)) if is_streamed(b, rows) => STREAMS,
-            (Way::InPlace, Source::Strided(b)) if is_far(b) => IN_PLACE_KC,
+            (Way::InPlace, Source::Strided(b)) if is_far(b) && tiling.strips(rows) <= 2 => IN_PLACE_KC,
             // One strip uses B once: the blocks keep A in the first-level cache.
             (Way::Packed, _) if is_lone && rows < Tiling::PREFETCH_FROM && !packs_a => k.max(1),
             (Way::Packed, _) if is_lone => LONE_KC,
