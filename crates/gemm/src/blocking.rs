@@ -15,7 +15,7 @@ pub(crate) const STREAMS: usize = 12;
 /// Rows of A in a block: 344 KiB of a second-level cache.
 pub(crate) const MC: usize = 168;
 /// Columns of B that are packed at once where more than one block of rows uses them.
-pub(crate) const NC: usize = 512;
+pub(crate) const NC: usize = 1024;
 /// Extra floats in a row of packed A, so that rows do not fall into the same cache sets.
 const A_PAD: usize = 16;
 

@@ -93,11 +93,11 @@ fn small() -> impl Strategy<Value = (usize, usize, usize)> {
     (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270, 1 => 500usize..530])
 }
 
-/// Shapes around the edges of blocks of rows (168), of columns (512, of which 128 are gone through at once) and of `k`
+/// Shapes around the edges of blocks of rows (168), of columns (1024, of which 128 are gone through at once) and of `k`
 /// (512, 256, or 12), and those from which on row-major A is copied.
 fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
     const M: [usize; 3] = [14, 24, 168];
-    const N: [usize; 4] = [16, 64, 128, 512];
+    const N: [usize; 4] = [16, 64, 128, 1024];
     const K: [usize; 3] = [12, 256, 512];
     prop_oneof![
         4 => (extent_near(&M), 1usize..=20, 0usize..=20),
@@ -105,6 +105,8 @@ fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
         3 => (1usize..=20, 1usize..=20, extent_near(&K)),
         3 => (1usize..=40, extent_near(&N), 0usize..=12),
         1 => (1usize..=2, extent_near(&N[3..]), extent_near(&K[1..])),
+        // Several blocks of rows, and rows of B that are far apart: B is packed, whatever the level.
+        1 => (169usize..=171, extent_near(&N[3..]), 0usize..=6),
         1 => (7usize..=30, 64usize..=66, prop_oneof![255usize..=260, 511usize..=515]),
         1 => (prop_oneof![165usize..=170, 334usize..=338], 64usize..=66, 513usize..=514),
     ]
