@@ -3,6 +3,7 @@
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[path = "../../simd/tests/avx_vnni/emulator.rs"]
 mod emulator;
+mod stored;
 
 use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len, reference};
 use kernform_gemm::{Activation, Epilogue};
@@ -13,46 +14,7 @@ use kernform_testkit::strategies::{extent_near, threads};
 use kernform_testkit::{Guarded, assert_same_bits, avx_vnni_tests, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-
-/// A matrix in a layout of its own: row-major, column-major, with gaps in either direction.
-#[derive(Clone, Debug)]
-struct Stored<T> {
-    data: Vec<T>,
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Placement {
-    transposed: bool,
-    gap: usize,
-    step: usize,
-}
-
-const PLAIN: Placement = Placement { transposed: false, gap: 0, step: 1 };
-
-fn placement() -> impl Strategy<Value = Placement> {
-    (any::<bool>(), prop_oneof![3 => Just(0usize), 1 => 1usize..20], prop_oneof![4 => Just(1usize), 1 => 2usize..4])
-        .prop_map(|(transposed, gap, step)| Placement { transposed, gap, step })
-}
-
-impl<T> Stored<T> {
-    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> T) -> Self {
-        let (outer, inner) = if at.transposed { (cols, rows) } else { (rows, cols) };
-        let outer_stride = inner * at.step + at.gap;
-        let (row_stride, col_stride) = if at.transposed { (at.step, outer_stride) } else { (outer_stride, at.step) };
-        let data = (0..outer * outer_stride).map(|_| value()).collect();
-        Stored { data, rows, cols, row_stride, col_stride }
-    }
-    fn view(&self) -> MatrixRef<'_, T> {
-        MatrixRef::with_strides(&self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-    fn view_mut(&mut self) -> MatrixMut<'_, T> {
-        MatrixMut::with_strides(&mut self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-}
+use stored::{PLAIN, Placement, Stored, placement};
 
 /// The activation on one value in the class of the level.
 fn activate(class: Class, activation: Activation, x: f32) -> f32 {
