@@ -12,7 +12,9 @@ use crate::error::ModelError;
 use crate::hadamard::Hadamard;
 use crate::layers::Context;
 
-/// The type in which the weights of a model's products are kept; the rest of a model is always `f32`.
+/// The type in which the weights of a model's products and its table of tokens are kept; the rest is always `f32`.
+///
+/// The table stays in the file's type where that is as small: nothing is rounded then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightType {
