@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""all-MiniLM-L6-v2 in other engines on one thread, timed on request.
+"""all-MiniLM-L6-v2 in other engines, timed on request.
 
-usage: minilm.py MODEL_DIR CACHE_DIR [ENGINE…]
+usage: minilm.py MODEL_DIR CACHE_DIR THREADS [ENGINE…]
 
 Says what is there on the first line: "READY ENGINE=VERSION …" and, for those that cannot run, "missing:ENGINE=WHY". Then
 reads lines "ENGINE BATCH TOKENS REPEATS" (token ids of full length), or "ENGINE mixed SIZE REPEATS" (the batch of
@@ -17,17 +17,17 @@ import warnings
 
 warnings.filterwarnings("ignore")
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+MODEL, CACHE, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 import numpy as np
 
-MODEL, CACHE = sys.argv[1], sys.argv[2]
-WANTED = sys.argv[3:] or ["pytorch", "onnxruntime", "openvino", "ctranslate2", "ctranslate2-int8"]
+WANTED = sys.argv[4:] or ["pytorch", "onnxruntime", "openvino", "ctranslate2", "ctranslate2-int8"]
 
 
 def torch_model():
     import torch, transformers
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     config = transformers.AutoConfig.from_pretrained(MODEL)
     return torch, transformers.BertModel.from_pretrained(MODEL, config=config, add_pooling_layer=False).eval()
 
@@ -71,7 +71,7 @@ class OnnxRuntime:
     def __init__(self):
         import onnxruntime
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
         self.session = onnxruntime.InferenceSession(onnx_path(), options, providers=["CPUExecutionProvider"])
         self.version = onnxruntime.__version__
 
@@ -87,7 +87,7 @@ class OpenVino:
     def __init__(self):
         import openvino
         core = openvino.Core()
-        properties = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        properties = {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         self.request = core.compile_model(core.read_model(onnx_path()), "CPU", properties).create_infer_request()
         self.version = openvino.__version__.split("-")[0]
 
@@ -105,7 +105,7 @@ class CTranslate2:
         path = os.path.join(CACHE, "minilm-ctranslate2")
         if not os.path.exists(os.path.join(path, "model.bin")):
             ctranslate2.converters.TransformersConverter(MODEL).convert(path, force=True)
-        self.encoder = ctranslate2.Encoder(path, device="cpu", compute_type=kind, intra_threads=1, inter_threads=1)
+        self.encoder = ctranslate2.Encoder(path, device="cpu", compute_type=kind, intra_threads=THREADS, inter_threads=1)
         self.storage, self.version = ctranslate2.StorageView, ctranslate2.__version__
 
     def prepare(self, ids, mask):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# all-MiniLM-L6-v2 in kernform beside OpenVINO, ONNX Runtime, PyTorch and CTranslate2, alternating on one core in one run:
+# all-MiniLM-L6-v2 in kernform beside OpenVINO, ONNX Runtime, PyTorch and CTranslate2, alternating on one core in one run
+# (or on several, without being pinned):
 # fetches the model, makes a virtual environment for the peers, builds, and prints Markdown tables with ratios.
-# usage: benches/peers/run-minilm.sh [options of kernform-bench compare: --rounds N, --core N, --case TEXT]
+# usage: benches/peers/run-minilm.sh [options of kernform-bench compare: --rounds N, --core N, --case TEXT, --threads N]
 #        benches/peers/run-minilm.sh check     the cosine to PyTorch on 200 sentences of the Python manual
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -41,10 +41,17 @@ const SAMPLE: Duration = Duration::from_micros(300);
 
 /// Takes `rounds` samples of each contestant, one after the other in every round.
 pub(crate) fn alternate(contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Timing> {
+    alternate_after(Duration::ZERO, contestants, rounds)
+}
+
+/// [`alternate`] with a pause before each contestant, for those whose threads wait busily for more work and would take it
+/// from the next one.
+pub(crate) fn alternate_after(pause: Duration, contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Timing> {
     let repeats: Vec<u32> = contestants.iter_mut().map(repeats_in_a_sample).collect();
     let mut samples = vec![Vec::with_capacity(rounds); contestants.len()];
     for _ in 0..rounds {
         for ((contestant, repeats), samples) in contestants.iter_mut().zip(&repeats).zip(&mut samples) {
+            std::thread::sleep(pause);
             // Once unmeasured: the others have filled the caches with their operands.
             (contestant.time)(1);
             samples.push((contestant.time)(*repeats));

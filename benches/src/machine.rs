@@ -33,8 +33,8 @@ pub(crate) fn two_cores() -> Option<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(pin).build().ok()
 }
 
-/// The CPU's name and the level in use.
-pub(crate) fn describe() -> String {
+/// The CPU's name, the level in use and the threads.
+pub(crate) fn describe(threads: usize) -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = info.lines().find(|line| line.starts_with(name))?;
@@ -42,11 +42,12 @@ pub(crate) fn describe() -> String {
     };
     let or_unknown = |name| field(name).unwrap_or_else(|| "unknown".into());
     format!(
-        "{} (family {}, model {}), level {}, one thread",
+        "{} (family {}, model {}), level {}, {threads} thread{}",
         or_unknown("model name"),
         or_unknown("cpu family"),
         or_unknown("model"),
-        Isa::best()
+        Isa::best(),
+        if threads == 1 { "" } else { "s" }
     )
 }
 

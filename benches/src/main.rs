@@ -11,12 +11,14 @@ mod suites;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: kernform-bench compare [--only SUITE,…] [--case TEXT] [--rounds N] [--core N] [--json FILE]
+const USAGE: &str =
+    "usage: kernform-bench compare [--only SUITE,…] [--case TEXT] [--rounds N] [--core N] [--threads N] [--json FILE]
 
   --only    suites to run (default: all): attention, gemm, gemm_int8, quant, rows, minilm
   --case    only cases whose name contains TEXT
   --rounds  samples of each contestant (default 25)
   --core    the core to be pinned to (default: the last one)
+  --threads threads of each contestant, on any cores where they are several (default 1; only minilm takes more)
   --json    writes all samples' minima and medians there
 
 Peers are compiled in with --features peers; what is missing is named.";
@@ -27,6 +29,7 @@ struct Settings {
     case: String,
     rounds: usize,
     core: Option<usize>,
+    threads: usize,
     json: Option<String>,
 }
 
@@ -34,7 +37,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
     if args.next().as_deref() != Some("compare") {
         return Err(USAGE.into());
     }
-    let mut settings = Settings { only: Vec::new(), case: String::new(), rounds: 25, core: None, json: None };
+    let (only, case) = (Vec::new(), String::new());
+    let mut settings = Settings { only, case, rounds: 25, core: None, threads: 1, json: None };
     while let Some(name) = args.next() {
         let value = args.next().ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"))?;
         let number = || value.parse::<usize>().map_err(|_| format!("{name} needs a number, not {value:?}"));
@@ -43,9 +47,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
             "--case" => settings.case = value,
             "--rounds" => settings.rounds = number()?.max(1),
             "--core" => settings.core = Some(number()?),
+            "--threads" => settings.threads = number()?.max(1),
             "--json" => settings.json = Some(value),
             _ => return Err(format!("unknown option {name}\n\n{USAGE}")),
         }
+    }
+    let is_minilm = settings.only.len() == 1 && settings.only[0] == "minilm";
+    if settings.threads > 1 && (!is_minilm || settings.core.is_some()) {
+        return Err(format!("--threads is for --only minilm without --core\n\n{USAGE}"));
     }
     Ok(settings)
 }
@@ -54,8 +63,10 @@ fn run(settings: &Settings) -> Result<(), String> {
     if let Some(unknown) = settings.only.iter().find(|name| suites::ALL.iter().all(|suite| suite.name != **name)) {
         return Err(format!("there is no suite {unknown:?}\n\n{USAGE}"));
     }
-    machine::pin(settings.core)?;
-    println!("{}\n", machine::describe());
+    if settings.threads == 1 {
+        machine::pin(settings.core)?;
+    }
+    println!("{}\n", machine::describe(settings.threads));
     let mut tables = Vec::new();
     for suite in suites::ALL {
         if settings.only.is_empty() || settings.only.iter().any(|name| name == suite.name) {
@@ -63,7 +74,7 @@ fn run(settings: &Settings) -> Result<(), String> {
         }
     }
     if let Some(path) = &settings.json {
-        let json = report::to_json(&machine::describe(), &tables);
+        let json = report::to_json(&machine::describe(settings.threads), &tables);
         std::fs::write(path, json).map_err(|error| format!("cannot write {path}: {error}"))?;
     }
     Ok(())

@@ -1,16 +1,20 @@
-//! all-MiniLM-L6-v2 as a whole, beside the engines of `benches/peers/minilm.py`. One thread; two threads of ours beside one.
+//! all-MiniLM-L6-v2 as a whole, beside the engines of `benches/peers/minilm.py`, on one thread or several; then ours on one
+//! beside.
 
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use kernform_formats::ModelFolder;
 use kernform_model::{EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, PackedInputs, WeightType};
 use kernform_simd::Isa;
-use kernform_tensor::Serial;
+use kernform_tensor::parallel::RayonPool;
+use kernform_tensor::{Parallel, Serial};
 
 use crate::Settings;
-use crate::alternate::{Contestant, alternate};
+use crate::alternate::{Contestant, alternate_after};
 use crate::peer::{self, Python};
 use crate::report::{Ratio, Row, Table};
 
@@ -20,6 +24,8 @@ const FULL: [(usize, usize); 4] = [(1, 16), (1, 128), (8, 128), (1, 512)];
 const PADDED: [usize; 2] = [8, 32];
 const FLOAT: [&str; 4] = ["openvino", "onnxruntime", "pytorch", "ctranslate2"];
 const INT8: [&str; 1] = ["ctranslate2-int8"];
+/// Ours on one thread, where the others have more.
+const ALONE: &str = "one thread";
 
 /// Sequences one after the other.
 struct Batch {
@@ -64,18 +70,58 @@ struct Ours<'m> {
 }
 
 impl<'m> Ours<'m> {
-    fn new(model: &'m EncoderModel, tokens: usize, buffer: &'m mut Vec<f32>) -> Result<Self, String> {
+    fn new<P: Parallel>(
+        model: &'m EncoderModel,
+        parts: &[Batch],
+        buffer: &'m mut Vec<f32>,
+        parallel: &P,
+    ) -> Result<Self, String> {
         let text = |error: kernform_model::ModelError| error.to_string();
+        let tokens = parts.iter().map(|part| part.ids.len()).max().unwrap_or(1);
         let limits = EncoderLimits { sequences: 256, tokens };
-        let plan = EncoderPlan::new(model, limits, &Serial).map_err(text)?;
+        let plan = EncoderPlan::new(model, limits, parallel).map_err(text)?;
         buffer.resize(plan.scratch_len(), 0.0);
         Ok(Self { session: EncoderSession::new(model, &plan, buffer).map_err(text)? })
     }
 
-    fn run(&mut self, batch: &Batch) {
+    fn run<P: Parallel>(&mut self, batch: &Batch, parallel: &P) {
         let inputs = PackedInputs { input_ids: &batch.ids, token_type_ids: None, lengths: &batch.lengths };
-        self.session.run(&Serial, &inputs).expect("the batch fits");
+        self.session.run(parallel, &inputs).expect("the batch fits");
     }
+}
+
+/// A run of all parts: as `kernform embed` does it, each thread takes one after the other on its own, or all of them compute
+/// one together where there are fewer.
+fn contestant<'m>(
+    name: &str,
+    model: &'m EncoderModel,
+    parts: &'m [Batch],
+    buffers: &'m mut [Vec<f32>],
+) -> Result<Contestant<'m>, String> {
+    let threads = buffers.len();
+    if parts.len() < threads {
+        let pool = RayonPool::new(threads).map_err(|error| error.to_string())?;
+        let buffer = buffers.first_mut().ok_or("no thread")?;
+        let mut ours = Ours::new(model, parts, buffer, &pool)?;
+        return Ok(Contestant::new(name, move || parts.iter().for_each(|part| ours.run(part, &pool))));
+    }
+    let each = buffers.iter_mut().map(|buffer| Ours::new(model, parts, buffer, &Serial));
+    let mut each = each.collect::<Result<Vec<_>, _>>()?;
+    Ok(Contestant::new(name, move || {
+        let next = AtomicUsize::new(0);
+        let work = |ours: &mut Ours<'_>| {
+            while let Some(part) = parts.get(next.fetch_add(1, Relaxed)) {
+                ours.run(part, &Serial);
+            }
+        };
+        std::thread::scope(|scope| {
+            let (first, others) = each.split_at_mut(1);
+            for ours in others {
+                scope.spawn(|| work(ours));
+            }
+            first.iter_mut().for_each(work);
+        });
+    }))
 }
 
 pub(crate) fn run(settings: &Settings) -> Vec<Table> {
@@ -102,7 +148,8 @@ fn tables(settings: &Settings) -> Result<Vec<Table>, String> {
     let models = [WeightType::F32, WeightType::Int8].map(model);
     let [f32_model, int8_model] = models;
     let (f32_model, int8_model) = (f32_model?, int8_model?);
-    let arguments = [folder.display().to_string(), folder_of_peers.display().to_string()];
+    let threads = settings.threads.to_string();
+    let arguments = [folder.display().to_string(), folder_of_peers.display().to_string(), threads];
     let python = Python::start_with("minilm.py", &arguments).map(RefCell::new);
     if let Err(error) = &python {
         peer::missing("the engines of minilm.py", error);
@@ -129,7 +176,10 @@ fn tables(settings: &Settings) -> Result<Vec<Table>, String> {
             rows.push(row(settings, case, ours, model, &mixed, peers, &requests, python.as_ref())?);
         }
         let peers = peers.iter().map(|name| (*name).to_owned()).collect();
-        let ratios = vec![Ratio { title: "best peer / ours", ours: ours.to_owned(), peers }];
+        let mut ratios = vec![Ratio { title: "best peer / ours", ours: ours.to_owned(), peers }];
+        if settings.threads > 1 {
+            ratios.push(Ratio { title: "one thread / ours", ours: ours.to_owned(), peers: vec![ALONE.to_owned()] });
+        }
         let table = Table { title: title.to_owned(), unit: "Gop/s", ratios, limit: None, rows };
         table.print();
         tables.push(table);
@@ -147,12 +197,16 @@ fn row(
     requests: &[String],
     python: Option<&RefCell<Python>>,
 ) -> Result<Row, String> {
-    let mut buffer = Vec::new();
     // As `kernform embed` cuts its input: so many tokens at a time.
     let parts = parts(batch, 512);
-    let most = parts.iter().map(|part| part.ids.len()).max().unwrap_or(1);
-    let mut ours = Ours::new(model, most, &mut buffer)?;
-    let mut contestants = vec![Contestant::new(name, move || parts.iter().for_each(|part| ours.run(part)))];
+    let (mut buffers, mut buffer) = (vec![Vec::new(); settings.threads], [Vec::new()]);
+    let mut contestants = vec![contestant(name, model, &parts, &mut buffers)?];
+    let mut pause = Duration::ZERO;
+    if settings.threads > 1 {
+        contestants.push(contestant(ALONE, model, &parts, &mut buffer)?);
+        // OpenMP's threads wait for 200 ms.
+        pause = Duration::from_millis(250);
+    }
     for peer in peers {
         let Some(python) = python else { continue };
         let mut best: Option<(f64, String)> = None;
@@ -173,7 +227,7 @@ fn row(
             contestants.push(Contestant::timing(*peer, time));
         }
     }
-    let timings = alternate(&mut contestants, settings.rounds.min(15));
+    let timings = alternate_after(pause, &mut contestants, settings.rounds.min(15));
     Ok(Row { case, work: operations(model, batch), timings })
 }
 

@@ -1,13 +1,17 @@
 //! bf16 arithmetic: its error bound, its edges, and that threads and layouts do not show.
 #![cfg(feature = "alloc")]
 
+mod stored;
+
 use kernform_gemm::fast_bf16::{FastBf16, PackedBf16, gemm_fast_bf16, gemm_fast_bf16_scratch_len};
 use kernform_gemm::{Activation, Epilogue, GemmError};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
-use kernform_testkit::assert_same_bits;
+use kernform_testkit::strategies::{extent_near, threads};
+use kernform_testkit::{Guarded, assert_same_bits, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use stored::{Placement, Stored, placement};
 
 /// The token, or `None` after saying that nothing runs.
 fn token() -> Option<FastBf16> {
@@ -73,6 +77,103 @@ fn stays_within_its_bound_whatever_threads_and_strides() {
             gemm_fast_bf16(token, &Threads(2), a, &packed, out, &all, &mut scratch).unwrap();
             let turned: Vec<f32> = (0..m * n).map(|at| c[at % n * m + at / n]).collect();
             assert_same_bits("columns", &turned, &expected);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Shapes around the edges of tiles (14 rows, two panels of 16 columns), of blocks (224 rows, 256 steps of `k`), of what is
+/// rounded at once (16 steps), and of parts for threads (2^19 products).
+fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
+    const M: [usize; 2] = [14, 224];
+    const N: [usize; 2] = [16, 32];
+    const K: [usize; 2] = [16, 256];
+    prop_oneof![
+        4 => (extent_near(&M), 1usize..=20, 0usize..=20),
+        3 => (1usize..=30, extent_near(&N), 0usize..=40),
+        3 => (1usize..=20, 1usize..=20, extent_near(&K)),
+        3 => (extent_near(&M), 1usize..=3, extent_near(&K[1..])),
+        2 => (extent_near(&M[1..]), 31usize..=33, 255usize..=258),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: (usize, usize, usize),
+    a: Placement,
+    b: Placement,
+    c: Placement,
+    residual: Option<Placement>,
+    bias: bool,
+    relu: bool,
+    threads: usize,
+    seed: u64,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let placements = (placement(), placement(), placement(), prop::option::of(placement()));
+    (near_blocks(), placements, any::<bool>(), any::<bool>(), threads(), any::<u64>()).prop_map(
+        |(shape, (a, b, c, residual), bias, relu, threads, seed)| Case {
+            shape,
+            a,
+            b,
+            c,
+            residual,
+            bias,
+            relu,
+            threads,
+            seed,
+        },
+    )
+}
+
+/// Integers below 2^7 are exact in bf16, and so are their sums in any order: the result has one value, whatever the
+/// instruction does.
+fn check_integers(token: FastBf16, case: &Case) {
+    let (m, n, k) = case.shape;
+    let mut state = case.seed;
+    let mut value = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % 255) as i32 as f32 - 127.0
+    };
+    let a = Stored::new(m, k, case.a, &mut value);
+    let b = Stored::new(k, n, case.b, &mut value);
+    let bias: Option<Vec<f32>> = case.bias.then(|| (0..n).map(|_| value()).collect());
+    let residual = case.residual.map(|at| Stored::new(m, n, at, &mut value));
+    let residual = residual.as_ref().map(Stored::view);
+    let c = Stored::new(m, n, case.c, &mut value);
+
+    let mut expected = c.clone();
+    let (a, b, mut out) = (a.view(), b.view(), expected.view_mut());
+    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let product = |l| a.get(i, l).unwrap() * b.get(l, j).unwrap();
+        let mut sum = bias.as_ref().map_or(0.0, |bias| bias[j]) + (0..k).map(product).sum::<f32>();
+        if case.relu {
+            sum = sum.max(0.0);
+        }
+        *out.get_mut(i, j).unwrap() = sum + residual.map_or(0.0, |residual| *residual.get(i, j).unwrap());
+    }
+
+    let mut epilogue = Epilogue::bias(bias.as_deref());
+    epilogue.activation = if case.relu { Activation::Relu } else { Activation::Identity };
+    epilogue.residual = residual;
+    let packed = PackedBf16::pack(b).unwrap();
+    let mut actual = c;
+    // Exactly as long as it should be.
+    let len = gemm_fast_bf16_scratch_len(case.threads, m, k);
+    let mut scratch = Guarded::new(len, (case.seed % 17) as usize);
+    gemm_fast_bf16(token, &Threads(case.threads), a, &packed, actual.view_mut(), &epilogue, scratch.slice()).unwrap();
+    scratch.check();
+    // The storage between the elements too: nothing else may be written.
+    assert_same_bits(&format!("{case:?}"), &actual.data, &expected.data);
+}
+
+#[test]
+fn integers_are_exact_at_the_edges_of_blocks() {
+    let Some(token) = token() else { return };
+    TestRunner::new(up_to(200))
+        .run(&case(), |case| {
+            check_integers(token, &case);
             Ok(())
         })
         .unwrap();

@@ -1,10 +1,14 @@
 //! What the int8 product says of errors, of odd shapes, of packed data and of its accuracy.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "../../simd/tests/avx_vnni/emulator.rs"]
+mod emulator;
+
 use kernform_gemm::int8::{MAX_DEPTH, PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len};
 use kernform_gemm::{Epilogue, GemmError, PANEL};
 use kernform_simd::{Class, Isa};
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
-use kernform_testkit::{gamma, isa_tests_integer, up_to};
+use kernform_testkit::{avx_vnni_tests, gamma, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -77,6 +81,7 @@ fn empty_shapes_are_legal(isa: Isa) {
 }
 
 isa_tests_integer!(stays_within_its_bound, rows_that_are_not_finite_give_nan, empty_shapes_are_legal);
+avx_vnni_tests!(stays_within_its_bound, rows_that_are_not_finite_give_nan);
 
 #[test]
 fn shapes_that_do_not_fit_are_refused_and_nothing_is_written() {

@@ -1,54 +1,20 @@
 //! The int8 product against its reference on every level: integers exactly, floats to the bit.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "../../simd/tests/avx_vnni/emulator.rs"]
+mod emulator;
+mod stored;
+
 use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len, reference};
 use kernform_gemm::{Activation, Epilogue};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
 use kernform_testkit::strategies::{extent_near, threads};
-use kernform_testkit::{Guarded, assert_same_bits, isa_tests_integer, up_to};
+use kernform_testkit::{Guarded, assert_same_bits, avx_vnni_tests, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-
-/// A matrix in a layout of its own: row-major, column-major, with gaps in either direction.
-#[derive(Clone, Debug)]
-struct Stored<T> {
-    data: Vec<T>,
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Placement {
-    transposed: bool,
-    gap: usize,
-    step: usize,
-}
-
-const PLAIN: Placement = Placement { transposed: false, gap: 0, step: 1 };
-
-fn placement() -> impl Strategy<Value = Placement> {
-    (any::<bool>(), prop_oneof![3 => Just(0usize), 1 => 1usize..20], prop_oneof![4 => Just(1usize), 1 => 2usize..4])
-        .prop_map(|(transposed, gap, step)| Placement { transposed, gap, step })
-}
-
-impl<T> Stored<T> {
-    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> T) -> Self {
-        let (outer, inner) = if at.transposed { (cols, rows) } else { (rows, cols) };
-        let outer_stride = inner * at.step + at.gap;
-        let (row_stride, col_stride) = if at.transposed { (at.step, outer_stride) } else { (outer_stride, at.step) };
-        let data = (0..outer * outer_stride).map(|_| value()).collect();
-        Stored { data, rows, cols, row_stride, col_stride }
-    }
-    fn view(&self) -> MatrixRef<'_, T> {
-        MatrixRef::with_strides(&self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-    fn view_mut(&mut self) -> MatrixMut<'_, T> {
-        MatrixMut::with_strides(&mut self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-}
+use stored::{PLAIN, Placement, Stored, placement};
 
 /// The activation on one value in the class of the level.
 fn activate(class: Class, activation: Activation, x: f32) -> f32 {
@@ -284,8 +250,19 @@ fn equals_reference(isa: Isa) {
 }
 
 fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
+    near_blocks_of_at_most(usize::MAX, isa);
+}
+
+/// Of the largest blocks only those that are one panel wide.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn equals_reference_at_the_edges_of_small_blocks(isa: Isa) {
+    near_blocks_of_at_most(6 << 20, isa);
+}
+
+fn near_blocks_of_at_most(products: usize, isa: Isa) {
+    let shapes = near_blocks().prop_filter("large", move |(m, n, k)| m * n.next_multiple_of(16) * k <= products);
     TestRunner::new(up_to(120))
-        .run(&case(near_blocks()), |case| {
+        .run(&case(shapes), |case| {
             check(isa, &case);
             Ok(())
         })
@@ -360,16 +337,27 @@ fn every_tile_is_exact(isa: Isa) {
 
 /// Named extremes: products that saturate 16 bits in pairs, sums at the end of 32 bits.
 fn extremes_are_exact(isa: Isa) {
-    let mut scratch = vec![0.0; gemm_i8_scratch_len(1, 3, 20, 131_071)];
-    for k in [1, 2, 3, 4, 5, 8, 64, 1023, 131_071] {
+    extremes(isa, 3, 20, &[1, 2, 3, 4, 5, 8, 64, 1023, 131_071]);
+}
+
+/// The same, of the longest sums one.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn extremes_in_few_tiles_are_exact(isa: Isa) {
+    extremes(isa, 3, 20, &[1, 2, 3, 4, 5, 8, 64, 1023]);
+    extremes(isa, 1, 1, &[131_071]);
+}
+
+fn extremes(isa: Isa, m: usize, n: usize, depths: &[usize]) {
+    for k in depths.iter().copied() {
+        let mut scratch = vec![0.0; gemm_i8_scratch_len(1, m, n, k)];
         for (x, y) in [(-128i8, -128i8), (-128, 127), (127, -128), (127, 127), (-127, -127), (-1, -128), (-128, 0)] {
-            let a = MatrixRef::with_strides(core::slice::from_ref(&x), 3, k, 0, 0).unwrap();
-            let b = MatrixRef::with_strides(core::slice::from_ref(&y), k, 20, 0, 0).unwrap();
+            let a = MatrixRef::with_strides(core::slice::from_ref(&x), m, k, 0, 0).unwrap();
+            let b = MatrixRef::with_strides(core::slice::from_ref(&y), k, n, 0, 0).unwrap();
             let packed = PackedI8::pack(b).unwrap();
-            let mut c = [0; 60];
-            gemm_i8_i32(isa, &Serial, a, &packed, MatrixMut::new(&mut c, 3, 20).unwrap(), &mut scratch).unwrap();
+            let mut c = vec![0; m * n];
+            gemm_i8_i32(isa, &Serial, a, &packed, MatrixMut::new(&mut c, m, n).unwrap(), &mut scratch).unwrap();
             let expected = i32::try_from(i64::from(x) * i64::from(y) * k as i64).unwrap();
-            assert_eq!(c, [expected; 60], "{k} times {x} x {y}");
+            assert!(c.iter().all(|c| *c == expected), "{c:?}, expected {expected}, {k} times {x} x {y}");
         }
         // Signs that alternate: pairs of opposite extremes.
         let a: Vec<i8> = (0..k).map(|i| if i % 2 == 0 { -128 } else { 127 }).collect();
@@ -389,5 +377,12 @@ isa_tests_integer!(
     equals_reference_across_blocks,
     every_tile_is_exact,
     extremes_are_exact,
+    strides_that_nothing_uses_may_be_huge,
+);
+avx_vnni_tests!(
+    equals_reference,
+    equals_reference_at_the_edges_of_small_blocks,
+    every_tile_is_exact,
+    extremes_in_few_tiles_are_exact,
     strides_that_nothing_uses_may_be_huge,
 );

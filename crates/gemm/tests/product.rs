@@ -1,5 +1,7 @@
 //! The product against its reference, to the bit, on every level.
 
+mod stored;
+
 use kernform_gemm::{Activation, Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len, reference};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
@@ -8,48 +10,7 @@ use kernform_testkit::strategies::{extent_near, threads};
 use kernform_testkit::{Guarded, assert_same_bits, isa_tests, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-
-/// A matrix in a layout of its own: row-major, column-major, with gaps in either direction.
-#[derive(Clone, Debug)]
-struct Stored<T = f32> {
-    data: Vec<T>,
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Placement {
-    transposed: bool,
-    gap: usize,
-    step: usize,
-}
-
-fn placement() -> impl Strategy<Value = Placement> {
-    (any::<bool>(), prop_oneof![3 => Just(0usize), 1 => 1usize..20], prop_oneof![4 => Just(1usize), 1 => 2usize..4])
-        .prop_map(|(transposed, gap, step)| Placement { transposed, gap, step })
-}
-
-impl<T: Copy> Stored<T> {
-    fn new(rows: usize, cols: usize, at: Placement, mut value: impl FnMut() -> T) -> Stored<T> {
-        let (outer, inner) = if at.transposed { (cols, rows) } else { (rows, cols) };
-        let outer_stride = inner * at.step + at.gap;
-        let (row_stride, col_stride) = if at.transposed { (at.step, outer_stride) } else { (outer_stride, at.step) };
-        let data = (0..outer * outer_stride).map(|_| value()).collect();
-        Stored { data, rows, cols, row_stride, col_stride }
-    }
-    fn map<U>(&self, to: impl Fn(T) -> U) -> Stored<U> {
-        let Stored { rows, cols, row_stride, col_stride, .. } = *self;
-        Stored { data: self.data.iter().map(|x| to(*x)).collect(), rows, cols, row_stride, col_stride }
-    }
-    fn view(&self) -> MatrixRef<'_, T> {
-        MatrixRef::with_strides(&self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-    fn view_mut(&mut self) -> MatrixMut<'_, T> {
-        MatrixMut::with_strides(&mut self.data, self.rows, self.cols, self.row_stride, self.col_stride).unwrap()
-    }
-}
+use stored::{PLAIN, Placement, Stored, placement};
 
 /// The activation on one value in the class of the level.
 fn activate(class: Class, activation: Activation, x: f32) -> f32 {
@@ -161,7 +122,7 @@ fn check<W: Weight>(isa: Isa, case: &Case, narrow: impl Fn(f32) -> W) {
     let mut value = values(case.seed, case.hostile);
     let a = Stored::new(m, k, case.a, &mut value);
     let weights = Stored::new(k, n, case.b, || narrow(value()));
-    let b = weights.map(|x| x.to_f32());
+    let b = weights.map(|x: &W| x.to_f32());
     let bias: Option<Vec<f32>> = case.bias.then(|| (0..n).map(|_| value()).collect());
     let residual = case.residual.map(|at| Stored::new(m, n, at, &mut value));
     let c = Stored::new(m, n, case.c, &mut value);
@@ -225,10 +186,9 @@ fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
 
 /// Enough work for as many parts as there are, cut by rows and by columns.
 fn equals_reference_in_many_parts(isa: Isa) {
-    let at = Placement { transposed: false, gap: 0, step: 1 };
     for (m, n, k, threads) in [(1537, 65, 176, 65), (17, 4097, 256, 1000)] {
         let (residual, activation, seed) = (None, Activation::Identity, 5);
-        let (a, b, c) = (at, at, at);
+        let (a, b, c) = (PLAIN, PLAIN, PLAIN);
         let case = Case { m, n, k, a, b, c, residual, bias: true, activation, threads, seed, hostile: false };
         check(isa, &case, |x| x);
     }
@@ -261,7 +221,7 @@ fn strides_that_nothing_uses_may_be_huge(isa: Isa) {
 
 /// Shapes beyond a block of rows, of columns and of `k`, large enough that they are cut for threads.
 fn equals_reference_across_blocks(isa: Isa) {
-    let plain = Placement { transposed: false, gap: 0, step: 1 };
+    let plain = PLAIN;
     let transposed = Placement { transposed: true, gap: 3, step: 1 };
     for (m, n, k) in
         [(250, 70, 270), (13, 540, 300), (100, 101, 530), (3, 1100, 260), (700, 16, 64), (336, 64, 257), (335, 5, 3)]

@@ -28,7 +28,7 @@ impl Model {
         Self::load_as(source, config, isa, WeightType::F32)
     }
 
-    /// The same, with the weights of the products in memory as `kind`.
+    /// The same, with the weights of the products and the table of tokens in memory as `kind`.
     ///
     /// # Errors
     /// As [`Self::load`].

@@ -3,18 +3,19 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use kernform_attention::Segment;
 use kernform_attention::positions::{SinusoidalLayout, sinusoidal};
-use kernform_attention::{Segment, embed, embed_at};
 use kernform_simd::Isa;
 
 use crate::error::ModelError;
 use crate::norm::LayerNorm;
+use crate::table::TokenTable;
 
 /// A table of tokens, tables of positions and of token types, and what is done to their sum.
 pub(crate) struct Embedding {
     pub(crate) width: usize,
     /// `[vocabulary, width]`.
-    pub(crate) table: Vec<f32>,
+    pub(crate) table: TokenTable,
     /// What the rows of the table are multiplied by.
     pub(crate) scale: f32,
     /// `[rows, width]`; empty where positions enter elsewhere.
@@ -46,14 +47,14 @@ const MASKED_IN_TRAINING: f64 = 0.15 * 0.8;
 
 impl Embedding {
     /// A table of tokens alone.
-    pub(crate) fn new(table: Vec<f32>, width: usize) -> Self {
+    pub(crate) fn new(table: TokenTable, width: usize) -> Self {
         let numbering = Numbering::Index { offset: 0 };
         let (positions, types) = (Vec::new(), Vec::new());
         Self { width, table, scale: 1.0, positions, numbering, types, token_dropout: None, norm: None }
     }
 
     pub(crate) fn memory(&self) -> usize {
-        (self.table.len() + self.positions.len() + self.types.len()) * size_of::<f32>()
+        self.table.memory() + (self.positions.len() + self.types.len()) * size_of::<f32>()
     }
 
     /// That all tokens are of the vocabulary.
@@ -130,7 +131,7 @@ impl Embedding {
             None => self.place(isa, ids, places, out)?,
             Some(dropout) => {
                 self.check(ids)?;
-                embed(isa, &self.table, self.width, ids, self.scale, out)?;
+                self.table.look_up(isa, self.width, ids, self.scale, out)?;
                 for segment in segments {
                     let tokens = segment.query.clone();
                     let present = present.map(|present| &present[tokens.clone()]);
@@ -169,11 +170,14 @@ impl Embedding {
     /// Tokens and positions, summed.
     fn place(&self, isa: Isa, ids: &[u32], places: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
         self.check(ids)?;
-        if self.positions.is_empty() {
-            return Ok(embed(isa, &self.table, self.width, ids, self.scale, out)?);
+        if !self.positions.is_empty() {
+            self.check_places(places)?;
         }
-        self.check_places(places)?;
-        Ok(embed_at(isa, &self.table, self.width, ids, self.scale, &self.positions, places, 0, out)?)
+        self.table.look_up(isa, self.width, ids, self.scale, out)?;
+        if self.positions.is_empty() {
+            return Ok(());
+        }
+        add_rows(isa, &self.positions, self.width, places.iter().copied(), out)
     }
 }
 

@@ -50,7 +50,7 @@ impl EncoderDecoder {
         Self::load_as(source, config, isa, WeightType::F32)
     }
 
-    /// The same, with the weights of the products in memory as `kind`.
+    /// The same, with the weights of the products and the table of tokens in memory as `kind`.
     ///
     /// # Errors
     /// As [`Self::load`].

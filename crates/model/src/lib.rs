@@ -54,6 +54,8 @@ mod session;
 #[cfg(feature = "alloc")]
 mod stack;
 #[cfg(feature = "alloc")]
+mod table;
+#[cfg(feature = "alloc")]
 mod weights;
 
 #[cfg(feature = "alloc")]

@@ -12,7 +12,9 @@ use crate::error::ModelError;
 use crate::hadamard::Hadamard;
 use crate::layers::Context;
 
-/// The type in which the weights of a model's products are kept; the rest of a model is always `f32`.
+/// The type in which the weights of a model's products and its table of tokens are kept; the rest is always `f32`.
+///
+/// The table stays in the file's type where that is as small: nothing is rounded then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightType {
@@ -25,6 +27,9 @@ pub enum WeightType {
     Bf16,
     /// Each output's weights in 255 steps of a scale of their own; activations the same, row by row, as they come. Both are
     /// rotated before, so that no channel is much larger than the others.
+    ///
+    /// Rows of finite activations are quantised however large they are. One with NaN or an infinity gives NaN, as do weights
+    /// for their output; one below 2^-119 (perhaps one below 2^-116) counts as zeros.
     Int8,
 }
 
@@ -304,7 +309,46 @@ mod tests {
         assert_same_bits("three threads", &map(&linear, isa, &Threads(3), &x, &residual), &alone);
     }
 
-    isa_tests_integer!(int8_rows_do_not_depend_on_their_batch);
+    /// Rows as large as numbers are, rows of which nothing is left, and rows that are no numbers.
+    fn int8_defines_what_odd_rows_give(isa: Isa) {
+        let linear = Linear::new(&numbers(INPUTS * OUTPUTS, 3), INPUTS, OUTPUTS, None, WeightType::Int8).expect("fits");
+        let apply = |x: &[f32]| {
+            let mut out = alloc::vec![0.0; OUTPUTS];
+            let mut scratch = alloc::vec![f32::NAN; linear.scratch_len(1, 1)];
+            let context = Context { isa, parallel: &Serial };
+            linear.apply(&context, x, &mut out, Extra::default(), &mut scratch).expect("it fits");
+            out
+        };
+        let times = |x: &[f32], factor: f32| -> Vec<f32> { x.iter().map(|x| x * factor).collect() };
+        let (x, large, small) = (numbers(INPUTS, 1), 2f32.powi(127), 2f32.powi(-100));
+        // Products of so large a row would overflow, were they not made small again by the weights.
+        let weights = times(&numbers(INPUTS * OUTPUTS, 3), 2f32.powi(-20));
+        let light = Linear::new(&weights, INPUTS, OUTPUTS, None, WeightType::Int8).expect("fits");
+        let y = apply(&x);
+        assert_same_bits("small", &apply(&times(&x, small)), &times(&y, small));
+        let mut out = alloc::vec![0.0; OUTPUTS];
+        let mut scratch = alloc::vec![f32::NAN; light.scratch_len(1, 1)];
+        let context = Context { isa, parallel: &Serial };
+        light.apply(&context, &times(&x, large), &mut out, Extra::default(), &mut scratch).expect("it fits");
+        assert_same_bits("large", &out, &times(&times(&y, 2f32.powi(-20)), large));
+        assert!(out.iter().all(|y| y.is_finite()), "{out:?}");
+        assert_eq!(apply(&alloc::vec![f32::from_bits(0x7f_ffff); INPUTS]), [0.0; OUTPUTS]);
+        for odd in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut x = x.clone();
+            x[INPUTS - 1] = odd;
+            assert!(apply(&x).iter().all(|y| y.is_nan()));
+        }
+        // Weights are mixed the same way: the output of the odd ones alone is touched.
+        let mut weights = numbers(INPUTS * OUTPUTS, 3);
+        weights[..INPUTS].fill(f32::MAX);
+        weights[INPUTS] = f32::INFINITY;
+        let odd = Linear::new(&weights, INPUTS, OUTPUTS, None, WeightType::Int8).expect("fits");
+        odd.apply(&context, &times(&x, 2f32.powi(-20)), &mut out, Extra::default(), &mut scratch).expect("it fits");
+        assert!(out[0].is_finite() && out[1].is_nan(), "{out:?}");
+        assert_same_bits("the others", &out[2..], &times(&y, 2f32.powi(-20))[2..]);
+    }
+
+    isa_tests_integer!(int8_rows_do_not_depend_on_their_batch, int8_defines_what_odd_rows_give);
 
     /// A channel a hundred times as large as the others, which alone would leave them a step to either side.
     #[test]

@@ -1,6 +1,7 @@
 //! The encoder-decoder families `marian`, `bart` and `m2m_100`: their blocks by the names of Hugging Face's modules.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use kernform_attention::Heads;
@@ -106,16 +107,12 @@ impl Loader<'_> {
         ))
     }
 
-    /// The token table of a stack: `model.shared`, or its own.
-    fn table(&self, prefix: &str, vocab_size: usize) -> Result<Vec<f32>, ModelError> {
-        let shape = [vocab_size, self.config.width];
-        if self.config.shared_embeddings {
-            // Files of older versions hold the shared table under each of its names.
-            if let Some(table) = self.weights.optional("model.shared.weight", &shape)? {
-                return Ok(table);
-            }
-        }
-        self.weights.tensor(&format!("{prefix}.embed_tokens.weight"), &shape)
+    /// The name of a stack's token table: `model.shared`, or its own.
+    fn table(&self, prefix: &str) -> Result<String, ModelError> {
+        const SHARED: &str = "model.shared.weight";
+        // Files of older versions hold the shared table under each of its names.
+        let is_shared = self.config.shared_embeddings && self.weights.has(SHARED)?;
+        Ok(if is_shared { String::from(SHARED) } else { format!("{prefix}.embed_tokens.weight") })
     }
 
     fn embedding(&self, prefix: &str, vocab_size: usize) -> Result<Embedding, ModelError> {
@@ -124,7 +121,7 @@ impl Loader<'_> {
         let (positions, numbering) = self.positions(prefix)?;
         let norm = config.norm_embedding.then(|| self.norm(prefix, ".layernorm_embedding")).transpose()?;
         let scale = if config.scale_embedding { libm::sqrt(width as f64) as f32 } else { 1.0 };
-        let table = self.table(prefix, vocab_size)?;
+        let table = self.weights.table(&self.table(prefix)?, vocab_size, width)?;
         Ok(Embedding { scale, positions, numbering, norm, ..Embedding::new(table, width) })
     }
 
@@ -153,11 +150,8 @@ impl Loader<'_> {
     /// by the families that have one.
     fn output(&self) -> Result<Linear, ModelError> {
         let (width, outputs) = (self.config.width, self.config.decoder_vocab_size);
-        let weights = if self.config.tied_output {
-            self.table("model.decoder", outputs)?
-        } else {
-            self.weights.tensor("lm_head.weight", &[outputs, width])?
-        };
+        let name = if self.config.tied_output { self.table("model.decoder")? } else { String::from("lm_head.weight") };
+        let weights = self.weights.tensor(&name, &[outputs, width])?;
         let bias =
             if self.config.logits_bias { self.weights.optional("final_logits_bias", &[1, outputs])? } else { None };
         self.weights.pack(&weights, width, outputs, bias)

@@ -10,6 +10,7 @@ use crate::embedding::Embedding;
 use crate::error::ModelError;
 use crate::linear::{Linear, WeightType};
 use crate::norm::{LayerNorm, NormConfig};
+use crate::table::TokenTable;
 
 /// The tensors of a model file.
 pub(crate) struct Weights<'s> {
@@ -70,24 +71,39 @@ impl<'s> Weights<'s> {
         bias: Option<[String; 2]>,
     ) -> Result<Linear, ModelError> {
         let (inputs, outputs) = (embedding.width, embedding.table.len() / embedding.width);
-        let own = match json.bool_or("tie_word_embeddings", true)? {
-            true => None,
-            false => Some(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?),
+        let tied = json.bool_or("tie_word_embeddings", true)?;
+        let own = match (tied, embedding.table.floats()) {
+            (true, Some(_)) => None,
+            // What the table keeps of the file is made for looking up.
+            (true, None) => Some(self.tensor(&embedding.table.name, &[outputs, inputs])?),
+            (false, _) => Some(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?),
         };
         let bias = match bias {
             Some(names) => self.any_of(names)?,
             None => format!("{name}.bias"),
         };
         let bias = self.optional(&bias, &[outputs])?;
-        self.pack(own.as_deref().unwrap_or(&embedding.table), inputs, outputs, bias)
+        self.pack(own.as_deref().or(embedding.table.floats()).unwrap_or_default(), inputs, outputs, bias)
+    }
+
+    /// A table of `rows` tokens.
+    pub(crate) fn table(&self, name: &str, rows: usize, width: usize) -> Result<TokenTable, ModelError> {
+        let tensor = self.source.tensor(name)?;
+        Self::check_shape(&tensor, name, &[rows, width])?;
+        TokenTable::read(&tensor, name, width, self.kind)
     }
 
     fn of_shape(tensor: &TensorView<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        if tensor.dims() != shape {
-            let (name, found, expected) = (name.to_string(), tensor.dims().to_vec(), shape.to_vec());
-            return Err(ModelError::TensorShape { name, found, expected });
-        }
+        Self::check_shape(tensor, name, shape)?;
         Ok(tensor.to_f32()?)
+    }
+
+    fn check_shape(tensor: &TensorView<'_>, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        if tensor.dims() == shape {
+            return Ok(());
+        }
+        let (name, found, expected) = (name.to_string(), tensor.dims().to_vec(), shape.to_vec());
+        Err(ModelError::TensorShape { name, found, expected })
     }
 
     /// A linear module: `weight` of `[outputs, inputs]` and, if it is there, `bias`.

@@ -1,5 +1,9 @@
 //! The product against its reference, to the bit, on every level; and against exact arithmetic.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "../../simd/tests/avx_vnni/emulator.rs"]
+mod emulator;
+
 mod common;
 
 use common::{Random, random_blocks};
@@ -8,7 +12,7 @@ use kernform_simd::{Class, Fused, Isa, Unfused};
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{MatrixMut, MatrixRef, Serial};
 use kernform_testkit::strategies::{extent_near, threads};
-use kernform_testkit::{assert_same_bits, gamma, isa_tests_integer, up_to};
+use kernform_testkit::{assert_same_bits, avx_vnni_tests, gamma, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -110,8 +114,19 @@ fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
 }
 
 fn equals_reference_at_the_edges_of_blocks(isa: Isa) {
+    near_blocks_of_at_most(usize::MAX, isa);
+}
+
+/// Without the longest rows.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn equals_reference_at_the_edges_of_small_blocks(isa: Isa) {
+    near_blocks_of_at_most(6 << 20, isa);
+}
+
+fn near_blocks_of_at_most(products: usize, isa: Isa) {
     let formats = prop::sample::select(Format::ALL.to_vec());
-    let cases = (near_blocks(), formats, threads(), any::<bool>(), any::<u64>());
+    let shapes = near_blocks().prop_filter("large", move |(m, n, k)| m * n.next_multiple_of(16) * k <= products);
+    let cases = (shapes, formats, threads(), any::<bool>(), any::<u64>());
     TestRunner::new(up_to(120))
         .run(&cases, |((m, n, k), format, threads, bias, seed)| {
             // Undoes what `check` does to keep blocks of 256 few.
@@ -237,6 +252,14 @@ fn stays_within_its_bound(isa: Isa) {
 isa_tests_integer!(
     equals_reference,
     equals_reference_at_the_edges_of_blocks,
+    equals_reference_in_every_tile,
+    extremes_do_not_saturate,
+    odd_scales_follow_ieee_754,
+    stays_within_its_bound,
+);
+avx_vnni_tests!(
+    equals_reference,
+    equals_reference_at_the_edges_of_small_blocks,
     equals_reference_in_every_tile,
     extremes_do_not_saturate,
     odd_scales_follow_ieee_754,

@@ -7,7 +7,8 @@ use crate::levels::portable::Portable;
 use crate::levels::scalar::{HAS_HARDWARE_FMA, Scalar};
 use crate::{Class, Fused, Kernel, Level, LevelError, Simd, Unfused};
 
-/// Proof that this CPU can run a [`Level`]: exists only after detection, is one byte, and is free to copy.
+/// Proof that this CPU can run a [`Level`]: exists only after detection (or by an `unsafe` promise), is one byte, and is
+/// free to copy.
 ///
 /// Kernels take it as their first argument and hand their work to [`Isa::dispatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,15 @@ impl Isa {
     /// [`LevelError`] where this CPU, its operating system or this build lacks the level. A cap does not matter here.
     pub fn new(level: Level) -> Result<Isa, LevelError> {
         if is_present(level) { Ok(Isa(level)) } else { Err(LevelError { level }) }
+    }
+
+    /// The token of a level without asking the CPU, for tests and tools that stand in for instructions it lacks.
+    ///
+    /// # Safety
+    /// Every instruction that [`Level::requirement`] names must run: on this CPU, with the registers enabled by its operating
+    /// system, or by what carries out in software those that the CPU refuses.
+    pub const unsafe fn new_unchecked(level: Level) -> Isa {
+        Isa(level)
     }
 
     /// The most preferred level that this CPU can run and the cap allows. Detected once, then one relaxed load.

@@ -76,3 +76,18 @@ macro_rules! isa_tests_integer {
         }
     )+};
 }
+
+/// `avx_vnni_tests!(name, …)` hands each function to `emulator::run`, which runs it on the level AVX-VNNI on CPUs that lack
+/// it too; for crates that have `crates/simd/tests/avx_vnni/emulator.rs` as their module `emulator`.
+#[macro_export]
+macro_rules! avx_vnni_tests {
+    ($($body:ident),+ $(,)?) => {
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        mod avx_vnni_emulated {$(
+            #[test]
+            fn $body() {
+                super::emulator::run(super::$body);
+            }
+        )+}
+    };
+}

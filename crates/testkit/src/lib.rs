@@ -10,7 +10,7 @@ pub mod strategies;
 
 pub use bits::{assert_same_bits, first_difference, same_bits};
 pub use bounds::{UNIT_ROUNDOFF, gamma, ulp_error, ulp_of};
-pub use effort::up_to;
+pub use effort::{up_to, with_at_most};
 pub use guarded::Guarded;
 pub use levels::force;
 

@@ -19,7 +19,7 @@ pub(crate) struct EncoderArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
 
-    /// Keep the weights of the products in this type
+    /// Keep the weights of the products and the table of tokens in this type
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t)]
     pub(crate) kind: Kind,
 

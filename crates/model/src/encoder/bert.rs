@@ -51,7 +51,7 @@ pub(super) fn embedding(weights: &Weights<'_>, prefix: &str, config: &EncoderCon
         positions: table("position_embeddings", config.max_positions)?,
         types: if config.token_types > 0 { table("token_type_embeddings", config.token_types)? } else { Vec::new() },
         norm: Some(norm),
-        ..Embedding::new(table("word_embeddings", config.vocab_size)?, width)
+        ..Embedding::new(weights.table(&format!("{prefix}word_embeddings.weight"), config.vocab_size, width)?, width)
     })
 }
 

@@ -62,7 +62,8 @@ fn embedding(
         true => Some(TokenDropout { mask_token: json.required_u32("mask_token_id")? }),
         false => None,
     };
-    let tokens = Embedding::new(table("word_embeddings", config.vocab_size)?, config.width);
+    let tokens = weights.table(&format!("{root}embeddings.word_embeddings.weight"), config.vocab_size, config.width)?;
+    let tokens = Embedding::new(tokens, config.width);
     let positions = if absolute { table("position_embeddings", config.max_positions)? } else { Vec::new() };
     let numbering = if absolute { roberta::numbering(config)? } else { tokens.numbering };
     Ok(Embedding { positions, numbering, token_dropout, norm, ..tokens })

@@ -67,7 +67,7 @@ impl Loader<'_> {
     fn embedding(&self) -> Result<Embedding, ModelError> {
         let (width, vocab_size) = (self.config.width, self.config.vocab_size);
         let name = format!("{}embeddings.tok_embeddings.weight", self.root);
-        let table = self.weights.tensor(&name, &[vocab_size, width])?;
+        let table = self.weights.table(&name, vocab_size, width)?;
         Ok(Embedding { norm: Some(self.norm("embeddings.norm")?), ..Embedding::new(table, width) })
     }
 
