@@ -119,9 +119,12 @@ page_like_text() {
         python3 $page compare "$scratch/$1.html" "$scratch/$1.out.html" "$scratch/$1.plain"
 }
 
-same_page() {
-    "$program" translate --model "$models/enpt" --html --file "$scratch/enpt.html" "$@" | cmp - "$scratch/enpt.out.html"
+# As many as the scalar level runs in a few seconds.
+some_page() {
+    head -20 tests/translate/en.txt | python3 tests/tools/tagged_page.py make |
+        "$program" translate --model "$models/enpt" --html "$@" | sha256sum
 }
+same_page() { [ "$(some_page "$@")" = "$expected" ]; }
 
 # The two pages of the README: the second must be what becomes of the first.
 readme_page() {
@@ -153,6 +156,7 @@ if part 'models' tools/fetch-models enpt pten; [ -d "$models/enpt" ] && [ -d "$m
         read -r model source <<<"$pair"
         part "$model, a page" check "$model --html: the bare text's translations, every element" page_like_text "$model" "$source"
     done
+    expected=$(some_page --threads 1 --batch 1)
     part 'a page, threads and batches' check 'a page on two threads, batch 7' same_page --threads 2 --batch 7
     for level in "${levels_fused[@]}"; do
         part "a page: $level" check "a page on $level" same_page --isa "$level"

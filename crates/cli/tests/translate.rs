@@ -76,7 +76,8 @@ fn a_page_has_the_translation_of_its_bare_text_and_all_of_its_tags() {
         })
         .collect();
     assert_eq!(blocks, plain.lines().skip(1).collect::<Vec<_>>());
-    for tag in ["<h1 id=x>", "<script>a <b> c</script>", "<a href=\"x\">", "</a>", "<em>", "<b>", "<i>", "<img src=x>"] {
+    for tag in ["<h1 id=x>", "<script>a <b> c</script>", "<a href=\"x\">", "</a>", "<em>", "<b>", "<i>", "<img src=x>"]
+    {
         assert!(page.contains(tag), "{tag}: {page}");
     }
     assert_eq!(page.matches("<img").count(), 1);
