@@ -110,6 +110,36 @@ noise() {
         [ "$(wc -l <"$scratch/noise.out")" -eq 10000 ]
 }
 
+# A page with links and emphasis has the translations of the bare sentences, and all of its elements.
+page_like_text() {
+    local page=tests/tools/tagged_page.py
+    python3 $page make <"tests/translate/$2.txt" >"$scratch/$1.html" &&
+        "$program" translate --model "$models/$1" --html --file "$scratch/$1.html" -o "$scratch/$1.out.html" &&
+        translate "$1" "$2" >"$scratch/$1.plain" &&
+        python3 $page compare "$scratch/$1.html" "$scratch/$1.out.html" "$scratch/$1.plain"
+}
+
+# As many as the scalar level runs in a few seconds.
+some_page() {
+    head -20 tests/translate/en.txt | python3 tests/tools/tagged_page.py make |
+        "$program" translate --model "$models/enpt" --html "$@" | sha256sum
+}
+same_page() { [ "$(some_page "$@")" = "$expected" ]; }
+
+# The two pages of the README: the second must be what becomes of the first.
+readme_page() {
+    awk '/^```html$/ { n++; inside = 1; next } /^```$/ { inside = 0 } inside && n == 1' README.md >"$scratch/readme.html"
+    awk '/^```html$/ { n++; inside = 1; next } /^```$/ { inside = 0 } inside && n == 2' README.md >"$scratch/promised.html"
+    [ -s "$scratch/promised.html" ] &&
+        "$program" translate --model "$models/enpt" --html <"$scratch/readme.html" | diff "$scratch/promised.html" -
+}
+
+# Markup and noise as one page comes to an end.
+noisy_page() {
+    "$program" translate --model "$models/enpt" --html --file "$scratch/noise" -o "$scratch/noise.html" &&
+        [ -s "$scratch/noise.html" ]
+}
+
 models=${KERNFORM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernform}/models
 if part 'models' tools/fetch-models enpt pten; [ -d "$models/enpt" ] && [ -d "$models/pten" ]; then
     # In int8 the engine's own saturation and rounding decide some lines (docs/performance/translation.md): a floor below
@@ -121,6 +151,17 @@ if part 'models' tools/fetch-models enpt pten; [ -d "$models/enpt" ] && [ -d "$m
         part "$model, threads and batches" check "$model: the same bytes" same_translations "$model" "$source"
     done
     part 'lines of noise' check '10,000 lines of noise, none lost' noise
+    part 'noise as a page' check 'the same as HTML' noisy_page
+    for pair in 'enpt en' 'pten pt'; do
+        read -r model source <<<"$pair"
+        part "$model, a page" check "$model --html: the bare text's translations, every element" page_like_text "$model" "$source"
+    done
+    expected=$(some_page --threads 1 --batch 1)
+    part 'a page, threads and batches' check 'a page on two threads, batch 7' same_page --threads 2 --batch 7
+    for level in "${levels_fused[@]}"; do
+        part "a page: $level" check "a page on $level" same_page --isa "$level"
+    done
+    part 'page of the README' check 'README page' readme_page
 fi
 part 'level by environment' check 'KERNFORM_ISA is obeyed' \
     bash -c 'KERNFORM_ISA=scalar-unfused "$0" isa | grep -q "^-> scalar-unfused"' "$program"

@@ -88,3 +88,9 @@ pieces = [("</s>", 0.0, 3), ("<unk>", 0.0, 2), ("\u2581a", -1.0, 1), ("b", -2.0,
 put("marian", "vocabulary", b"".join(
     field(1, field(1, text.encode()) + field(2, score) + field(3, kind)) for text, score, kind in pieces
 ) + field(2, field(3, 1)))
+
+put("html", "page", (
+    "<!DOCTYPE html><title>a &amp; b</title><p>One <a href='x'>two <b>three</b></a>. <img src=i>Four<!-- c --> five<br>"
+    "<ul><li translate=no>six<li><code>a &lt; b</code> H<sub>2</sub>O</ul><svg><path/></svg><script>a < b</script>"
+).encode())
+put("html", "soup", b"</b><i>a<b>b</i>c</>\xff<a b\0='&eacute' &#x41;\r\n<textarea><b></textarea><!--<a <")

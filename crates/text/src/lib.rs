@@ -7,9 +7,11 @@ mod sentences;
 pub mod spm;
 #[cfg(feature = "tokenizer-json")]
 mod tokenizer_json;
+mod words;
 
 pub use error::TextError;
 pub use sentences::{Sentence, sentences};
 pub use spm::SentencePiece;
 #[cfg(feature = "tokenizer-json")]
 pub use tokenizer_json::{Encoding, TokenizerJson};
+pub use words::words;

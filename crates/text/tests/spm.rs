@@ -52,6 +52,18 @@ fn text_comes_back() {
 }
 
 #[test]
+fn tokens_know_their_places() {
+    let spm = SentencePiece::parse(&model()).unwrap();
+    let parts = |text: &str| -> Vec<String> {
+        spm.encode_spans(text).into_iter().map(|(_, place)| text[place].to_string()).collect()
+    };
+    assert_eq!(parts("  aab   b "), ["  a", "ab", " ", "b"]);
+    assert_eq!(parts("axyé"), ["a", "xy", "é"]);
+    let (text, ends) = spm.decode_ends(&spm.encode("ab aé b")).unwrap();
+    assert_eq!((text.as_str(), ends), ("ab aé b", vec![0, 2, 4, 6, 7, 8]));
+}
+
+#[test]
 fn a_model_that_is_cut_is_an_error_or_smaller() {
     let model = model();
     for len in 0..model.len() {
@@ -73,6 +85,10 @@ proptest! {
         let _ = SentencePiece::parse(&bytes);
         let spm = SentencePiece::parse(&model()).unwrap();
         prop_assert!(spm.decode(&spm.encode(&text)).is_ok());
+        let (ids, places): (Vec<_>, Vec<_>) = spm.encode_spans(&text).into_iter().unzip();
+        prop_assert_eq!(ids, spm.encode(&text));
+        prop_assert!(places.iter().all(|place| text.get(place.clone()).is_some()));
+        prop_assert!(places.windows(2).all(|two| two[0].end <= two[1].start));
     }
 
     #[test]

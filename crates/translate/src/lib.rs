@@ -4,6 +4,7 @@
 
 mod error;
 mod folder;
+pub mod html;
 mod pieces;
 mod translator;
 mod worker;

@@ -7,7 +7,7 @@ use kernform_decode::GenerationConfig;
 use kernform_model::{Limits, ModelError, StudentInput, StudentPlan, StudentSession, translate};
 use kernform_tensor::Serial;
 
-use crate::pieces::{Alignment, LONGEST, Translation};
+use crate::pieces::{Alignment, LONGEST, Translation, Unit};
 use crate::{TranslateError, Translator};
 
 /// Translates texts, many at a time, in one thread.
@@ -130,21 +130,25 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// [`TranslateError`] where the model fails.
     pub fn align(&mut self, translation: &Translation) -> Result<Vec<Alignment>, TranslateError> {
+        translation.units.iter().filter_map(|unit| self.align_unit(unit).transpose()).collect()
+    }
+
+    /// How the tokens of a part's best translation belong to those of its source; `None` where it has no translation.
+    ///
+    /// # Errors
+    /// [`TranslateError`] where the model fails.
+    pub fn align_unit(&mut self, unit: &Unit) -> Result<Option<Alignment>, TranslateError> {
+        let Some(best) = unit.hypotheses.first() else { return Ok(None) };
         let translator = self.translator;
         let mut session = StudentSession::new(&translator.model, &self.plan, &mut self.buffer)?;
         let pieces = |ids: &[u32]| -> Vec<String> {
             let piece = |id: &u32| translator.vocabulary.piece(*id).unwrap_or_default().to_string();
             ids.iter().map(piece).collect()
         };
-        let mut alignments = Vec::new();
-        for unit in &translation.units {
-            let Some(best) = unit.hypotheses.first() else { continue };
-            let mut target = best.tokens.clone();
-            target.extend(best.finished.then_some(translator.end));
-            let weights = session.alignment(&Serial, &unit.tokens, &target)?;
-            alignments.push(Alignment { source: pieces(&unit.tokens), target: pieces(&target), weights });
-        }
-        Ok(alignments)
+        let mut target = best.tokens.clone();
+        target.extend(best.finished.then_some(translator.end));
+        let weights = session.alignment(&Serial, &unit.tokens, &target)?;
+        Ok(Some(Alignment { source: pieces(&unit.tokens), target: pieces(&target), weights }))
     }
 }
 

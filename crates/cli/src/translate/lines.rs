@@ -1,9 +1,11 @@
-//! Where the text comes from: the command line, a file or standard input, line by line.
+//! Where the text comes from: the command line, a file or standard input, line by line or, of a page, block by block.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
+
+use kernform_translate::html::{HtmlBlock, HtmlBlocks};
 
 use super::Answer;
 use crate::errors::{Failure, note};
@@ -12,13 +14,15 @@ use crate::pronounce::queue::Queue;
 /// Bytes of a line that are translated together; a longer one comes in several pieces.
 const LONGEST: usize = 1 << 20;
 
-/// A line, or a piece of a very long one.
+/// A line, or a piece of a very long one; or a block of a page.
 pub(crate) struct Job {
     /// Its place, from 0.
     pub(crate) index: u64,
     /// The number of the line, from 1.
     pub(crate) line: u64,
     pub(crate) text: String,
+    /// The block that the text is of.
+    pub(crate) html: Option<HtmlBlock>,
     /// Whether a line break follows.
     pub(crate) ends_line: bool,
 }
@@ -46,7 +50,7 @@ impl Input {
         }
     }
 
-    /// How many lines there will be, where that is known.
+    /// How many lines or pages there will be, where that is known.
     pub(crate) fn len(&self) -> Option<usize> {
         match self {
             Self::Arguments(texts) => Some(texts.len()),
@@ -54,18 +58,32 @@ impl Input {
         }
     }
 
-    /// Sends all lines to `jobs`; what cannot be read is told to `answers`.
-    pub(crate) fn run(self, jobs: &Queue<Job>, answers: &SyncSender<Result<Answer, Failure>>) {
+    /// Sends all lines, or all blocks of pages, to `jobs`; what cannot be read is told to `answers`.
+    pub(crate) fn run(self, is_html: bool, jobs: &Queue<Job>, answers: &SyncSender<Result<Answer, Failure>>) {
+        let each = |input: &mut dyn BufRead| if is_html { each_block(input, jobs) } else { each_line(input, jobs) };
         let (ended, place) = match self {
             Self::Arguments(texts) => {
-                for (index, text) in (0..).zip(texts) {
-                    jobs.push(Job { index, line: index + 1, text, ends_line: true });
+                let mut index = 0;
+                for (line, text) in (1..).zip(texts) {
+                    let mut push = |text, html, ends_line| {
+                        jobs.push(Job { index, line, text, html, ends_line });
+                        index += 1;
+                    };
+                    if !is_html {
+                        push(text, None, true);
+                        continue;
+                    }
+                    // Reading from memory does not fail.
+                    HtmlBlocks::new(text.as_bytes())
+                        .map_while(Result::ok)
+                        .for_each(|block| push(block.text(), Some(block), false));
+                    push(String::new(), None, true);
                 }
                 (Ok(()), String::new())
             }
-            Self::Stdin => (each_line(io::stdin().lock(), jobs), "standard input".into()),
+            Self::Stdin => (each(&mut io::stdin().lock()), "standard input".into()),
             Self::File { path, file } => {
-                (each_line(BufReader::with_capacity(1 << 16, file), jobs), path.display().to_string())
+                (each(&mut BufReader::with_capacity(1 << 16, file)), path.display().to_string())
             }
         };
         if let Err(error) = ended {
@@ -104,11 +122,25 @@ fn each_line(mut input: impl BufRead, jobs: &Queue<Job>) -> io::Result<()> {
             note(format_args!("warning: line {line} is not UTF-8; what is wrong becomes U+FFFD"));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
-        jobs.push(Job { index, line, text, ends_line });
+        jobs.push(Job { index, line, text, html: None, ends_line });
         index += 1;
         line += u64::from(ends_line);
         bytes = rest;
     }
+}
+
+fn each_block(page: impl io::Read, jobs: &Queue<Job>) -> io::Result<()> {
+    let mut blocks = HtmlBlocks::new(page);
+    let mut is_warned = false;
+    for index in 0.. {
+        let Some(block) = blocks.next().transpose()? else { break };
+        if !is_warned && blocks.has_wrong_bytes() {
+            note("warning: the page is not UTF-8; what is wrong becomes U+FFFD");
+            is_warned = true;
+        }
+        jobs.push(Job { index, line: index + 1, text: block.text(), html: Some(block), ends_line: false });
+    }
+    Ok(())
 }
 
 /// Bytes at the end that begin a character and do not end it.

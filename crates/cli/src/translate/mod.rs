@@ -36,11 +36,19 @@ Output, for each line or TEXT:
   with --json     {\"line\":1,\"translation\":\"…\",\"sentences\":[{\"source\":\"…\",\"translations\":[{\"text\":\"…\",…}]}]}
 Scores are log-probabilities of the tokens, on average.
 
+With --html the input is a page or a part of one, in UTF-8. Tags, attributes, comments and order stay; a block such as
+a paragraph or a cell is answered as soon as it is translated. Line breaks inside of a block are spaces. A link or an
+emphasis goes along with its words, by the model's alignment, and comes twice where these come apart. What is in code,
+kbd, samp, var, tt, pre, script, style, textarea, svg, math, or under translate=\"no\" or class notranslate stays as it
+is, as do attributes (title, alt, placeholder …).
+
 Examples:
   kernform translate --model enpt 'Attention is all you need.'
   kernform translate --model enpt --file book.txt -o livro.txt --stats
   kernform translate --model pten --beam 4 --n-best 2 'A casa é bonita.'
-  kernform translate --model enpt --align 'The house is wonderful.'")]
+  kernform translate --model enpt --align 'The house is wonderful.'
+  kernform translate --model enpt --html --file page.html -o pagina.html
+  kernform translate --model enpt --html '<p>The <b>house</b> is wonderful.</p>'")]
 pub(crate) struct TranslateArgs {
     /// The model's folder
     #[arg(long, value_name = "DIR")]
@@ -69,6 +77,10 @@ pub(crate) struct TranslateArgs {
     /// Show which source token each target token was written from: on the terminal, or into a picture
     #[arg(long, value_name = "FILE.svg", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     align: Option<String>,
+
+    /// The text is HTML: translate it and keep the tags
+    #[arg(long, conflicts_with_all = ["n_best", "align", "json"])]
+    html: bool,
 
     /// The arithmetic: that of the file (int8), or float32 with the same weights
     #[arg(long = "type", value_enum, default_value_t = Arithmetic::Int8)]
@@ -106,6 +118,8 @@ pub(crate) struct Answer {
     pub(crate) job: Job,
     pub(crate) translation: Translation,
     pub(crate) alignments: Vec<Alignment>,
+    /// The translated block of a page.
+    pub(crate) html: Option<String>,
 }
 
 impl TranslateArgs {
@@ -138,7 +152,7 @@ pub(crate) fn run(args: TranslateArgs, level: Chosen) -> Result<ExitCode, Failur
     let loaded = start.elapsed();
 
     let input = Input::new(args.texts, args.file)?;
-    let most = input.len().unwrap_or(usize::MAX).max(1);
+    let most = if args.html { usize::MAX } else { input.len().unwrap_or(usize::MAX).max(1) };
     let threads = args.threads.unwrap_or_else(machine::threads).min(most);
     let form = match (args.json, args.n_best) {
         (true, _) => Form::Json,
@@ -157,14 +171,16 @@ pub(crate) fn run(args: TranslateArgs, level: Chosen) -> Result<ExitCode, Failur
         with_scores,
     };
     let (sender, answers) = mpsc::sync_channel(64);
-    let writer = Writer::new(form, args.align, args.output.as_deref(), Progress::new(input.len(), "lines"))?;
+    // How many blocks a page has is known at its end.
+    let (len, what) = if args.html { (None, "blocks") } else { (input.len(), "lines") };
+    let writer = Writer::new((form, args.html), args.align, args.output.as_deref(), Progress::new(len, what))?;
     let result = std::thread::scope(|scope| {
         for _ in 0..threads {
             let (crew, sender) = (&crew, sender.clone());
             scope.spawn(move || crew.work(&sender));
         }
         let (jobs, reader) = (&jobs, sender.clone());
-        scope.spawn(move || input.run(jobs, &reader));
+        scope.spawn(move || input.run(args.html, jobs, &reader));
         drop(sender);
         let result = writer.run(answers);
         if matches!(result, Err(Failure::BrokenPipe)) {
@@ -175,7 +191,7 @@ pub(crate) fn run(args: TranslateArgs, level: Chosen) -> Result<ExitCode, Failur
     });
     let count = result?;
     if args.stats {
-        print_stats(count, start.elapsed().as_secs_f64(), loaded.as_secs_f64(), threads, &translator, level);
+        print_stats((count, what), start.elapsed().as_secs_f64(), loaded.as_secs_f64(), threads, &translator, level);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -220,6 +236,8 @@ impl Crew<'_> {
         let mut worker = Worker::new(self.translator, self.batch, self.beams, self.n_best)?;
         worker.with_scores(self.with_scores);
         let send = |answer| answers.send(Ok(answer)).map_err(|_| Stop::NotWanted);
+        // Tags go along with words by their alignment, which is asked for while the other worker runs.
+        let mut aligner: Option<Worker<'_>> = None;
         while let Some(first) = self.jobs.pop() {
             if self.align {
                 let mut translation = Translation::default();
@@ -228,7 +246,7 @@ impl Crew<'_> {
                     Ok::<(), TranslateError>(())
                 })?;
                 let alignments = worker.align(&translation)?;
-                send(Answer { job: first, translation, alignments })?;
+                send(Answer { job: first, translation, alignments, html: None })?;
                 continue;
             }
             // The run ends when no line is waiting, so that the last ones are answered while the next are not there yet.
@@ -242,9 +260,18 @@ impl Crew<'_> {
                 taken += 1;
                 Some(text)
             });
-            worker.run(texts, |number, translation| match running.borrow_mut().remove(&number) {
-                Some(job) => send(Answer { job, translation, alignments: Vec::new() }),
-                None => Ok(()),
+            worker.run(texts, |number, translation| {
+                let Some(job) = running.borrow_mut().remove(&number) else { return Ok(()) };
+                let html = job.html.as_ref().map(|block| {
+                    block.html(&translation, self.translator.vocabulary(), |unit| {
+                        let worker = match &mut aligner {
+                            Some(worker) => worker,
+                            none => none.insert(Worker::new(self.translator, 1, 1, 1)?),
+                        };
+                        worker.align_unit(unit)
+                    })
+                });
+                send(Answer { job, translation, alignments: Vec::new(), html: html.transpose()? })
             })?;
         }
         Ok(())
@@ -255,11 +282,18 @@ fn failed(error: &TranslateError, folder: &std::path::Path) -> Failure {
     Failure::new(error, folder.display(), "give the folder of a Marian student; tools/fetch-models gets two")
 }
 
-fn print_stats(count: Count, seconds: f64, loaded: f64, threads: usize, translator: &Translator, level: Chosen) {
+fn print_stats(
+    (count, what): (Count, &str),
+    seconds: f64,
+    loaded: f64,
+    threads: usize,
+    translator: &Translator,
+    level: Chosen,
+) {
     let run = (seconds - loaded).max(1e-9);
     let memory = memory::peak().map_or("not known here".into(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6));
     note(format_args!(
-        "{} lines, {} sentences in {:.1} ms after {:.1} ms to load: {:.0} source and {:.0} target tokens/s, {:.3} ms a sentence; \
+        "{} {what}, {} sentences in {:.1} ms after {:.1} ms to load: {:.0} source and {:.0} target tokens/s, {:.3} ms a sentence; \
          {threads} {}, {}; weights {:.1} MB, peak memory {memory}",
         count.lines,
         count.sentences,

@@ -29,6 +29,7 @@ pub(crate) enum Form {
 /// How much was done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
+    /// Lines, or blocks of pages.
     pub(crate) lines: u64,
     pub(crate) sentences: u64,
     pub(crate) source_tokens: u64,
@@ -38,6 +39,7 @@ pub(crate) struct Count {
 /// Writes answers to standard output or a file.
 pub(crate) struct Writer {
     form: Form,
+    is_html: bool,
     /// The name of a picture, or nothing for the terminal.
     align: Option<String>,
     file: Option<(PathBuf, File)>,
@@ -76,7 +78,7 @@ struct Aligned<'a> {
 
 impl Writer {
     pub(crate) fn new(
-        form: Form,
+        (form, is_html): (Form, bool),
         align: Option<String>,
         file: Option<&Path>,
         progress: Progress,
@@ -87,7 +89,7 @@ impl Writer {
                 Err(Failure::new(format_args!("cannot write the file: {error}"), path.display(), "name another file"))
             }
         };
-        Ok(Self { form, align, file: file.map(create).transpose()?, progress })
+        Ok(Self { form, is_html, align, file: file.map(create).transpose()?, progress })
     }
 
     /// Writes until no more answers come. Text is held back only while the next answer is there already.
@@ -110,7 +112,7 @@ impl Writer {
             while let Some(answer) = early.remove(&next) {
                 self.write(&answer, &mut text)?;
                 next += 1;
-                count.lines += u64::from(answer.job.ends_line);
+                count.lines += u64::from(if self.is_html { answer.html.is_some() } else { answer.job.ends_line });
                 count.sentences +=
                     answer.translation.units.iter().filter(|unit| !unit.tokens.is_empty()).count() as u64;
                 let (source, target) = answer.translation.tokens();
@@ -149,7 +151,10 @@ impl Writer {
         let translation = &answer.translation;
         match self.form {
             Form::Plain => {
-                text.push_str(&translation.text());
+                match &answer.html {
+                    Some(html) => text.push_str(html),
+                    None => text.push_str(&translation.text()),
+                }
                 if answer.job.ends_line {
                     text.push('\n');
                 }

@@ -10,6 +10,8 @@ mod proto;
 mod read;
 mod vocabulary;
 
+use core::ops::Range;
+
 use crate::TextError;
 use normalise::Normaliser;
 use vocabulary::{Kind, Vocabulary};
@@ -101,17 +103,52 @@ impl SentencePiece {
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let text = self.normalise(text);
         let mut ids = Vec::new();
-        for (start, end, id) in self.best_pieces(&text) {
+        self.each_piece(&text, |id, _, is_more| {
+            if !is_more {
+                ids.push(id);
+            }
+        });
+        ids
+    }
+
+    /// The ids of a text as [`encode`](Self::encode) gives them, each with the bytes of the text that it stands for. They
+    /// ascend; that of a piece that begins a word may have white space before it.
+    #[must_use]
+    pub fn encode_spans(&self, text: &str) -> Vec<(u32, Range<usize>)> {
+        let mut places = Vec::new();
+        let normal = self.normaliser.apply_with(text, |to, from| places.push((to, from)));
+        let start = |at: usize| {
+            let behind = places.partition_point(|(to, _)| *to <= at);
+            behind.checked_sub(1).map_or(0, |place| places[place].1)
+        };
+        let end =
+            |at: usize| places.get(places.partition_point(|(to, _)| *to < at)).map_or(text.len(), |place| place.1);
+        let mut spans: Vec<(u32, Range<usize>)> = Vec::new();
+        self.each_piece(&normal, |id, part, is_more| {
+            let part = start(part.start)..end(part.end);
+            match spans.last_mut() {
+                Some((_, last)) if is_more => last.end = part.end,
+                _ => spans.push((id, part)),
+            }
+        });
+        spans
+    }
+
+    /// Calls `each` with the ids of a normalised text and what each stands for, and whether it only makes the unknown piece
+    /// before it longer.
+    fn each_piece(&self, text: &str, mut each: impl FnMut(u32, Range<usize>, bool)) {
+        let mut last = None;
+        for (start, end, id) in self.best_pieces(text) {
             match &self.bytes {
                 Some(bytes) if id == self.unknown => {
-                    ids.extend(text.as_bytes()[start..end].iter().map(|byte| bytes[usize::from(*byte)]));
+                    let ids = text.as_bytes()[start..end].iter().map(|byte| bytes[usize::from(*byte)]);
+                    ids.for_each(|id| each(id, start..end, false));
                 }
                 // Unknown characters next to each other are one unknown piece.
-                _ if id == self.unknown && ids.last() == Some(&id) => {}
-                _ => ids.push(id),
+                _ => each(id, start..end, id == self.unknown && last == Some(id)),
             }
+            last = Some(id);
         }
-        ids
     }
 
     /// The pieces of a normalised text with the largest sum of scores: where each begins and ends, and its id.
@@ -158,7 +195,17 @@ impl SentencePiece {
     /// # Errors
     /// [`TextError::Token`] for an id outside the vocabulary.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
+        self.decode_ends(ids).map(|(text, _)| text)
+    }
+
+    /// The text of ids as [`decode`](Self::decode) gives it, and where in it that of each id ends. Where bytes are no
+    /// UTF-8, the places are those of the text without U+FFFD, and may lie beyond its end.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_ends(&self, ids: &[u32]) -> Result<(String, Vec<usize>), TextError> {
         let mut text: Vec<u8> = Vec::new();
+        let mut ends = Vec::with_capacity(ids.len());
         for &id in ids {
             let outside = TextError::Token { id, vocabulary: self.len() };
             let piece = self.piece(id).ok_or(outside)?;
@@ -176,7 +223,10 @@ impl SentencePiece {
                     }
                 }
             }
+            ends.push(text.len());
         }
-        Ok(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        let text =
+            String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok((text, ends))
     }
 }

@@ -21,6 +21,11 @@ pub(super) struct Normaliser {
 
 impl Normaliser {
     pub(super) fn apply(&self, text: &str) -> String {
+        self.apply_with(text, |_, _| {})
+    }
+
+    /// [`Self::apply`], which tells of every replacement where it begins in the result and in the text, in order.
+    pub(super) fn apply_with(&self, text: &str, mut each: impl FnMut(usize, usize)) -> String {
         let space = if self.escape_spaces { SPACE } else { " " };
         let mut rest = text;
         if self.remove_extra_spaces {
@@ -42,6 +47,7 @@ impl Normaliser {
         let mut after_space = self.remove_extra_spaces;
         while !rest.is_empty() {
             let (len, replacement) = self.prefix(rest);
+            each(out.len(), text.len() - rest.len());
             rest = &rest[len..];
             let replacement = if after_space { replacement.trim_start_matches(' ') } else { replacement };
             if !replacement.is_empty() {
