@@ -1,6 +1,9 @@
 //! Functions of elements and of rows by criterion: function x width x level.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+mod common;
+
+use common::each_level;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernform_math::{self as math, Rows};
 use kernform_norm::{self as norm, LayerNorm, RmsNorm};
 use kernform_simd::Isa;
@@ -45,11 +48,7 @@ fn rows(criterion: &mut Criterion) {
             let x: Vec<f32> = (0..width).map(|i| (i * 7919 % 1009) as f32 / 126.0 - 4.0).collect();
             let mut out = vec![0.0; width];
             group.throughput(Throughput::Elements(width as u64));
-            for isa in Isa::available() {
-                group.bench_function(BenchmarkId::new(isa.to_string(), width), |bencher| {
-                    bencher.iter(|| function(isa, &x, &mut out));
-                });
-            }
+            each_level(&mut group, &width.to_string(), |isa| function(isa, &x, &mut out));
         }
         group.finish();
     }

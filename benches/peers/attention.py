@@ -1,6 +1,6 @@
 """kernform's attention beside PyTorch's scaled_dot_product_attention, alternating on one core.
 
-usage: attention.py [--binary target/release/kernform-bench] [--rounds 7] [--core 1]
+usage: attention.py [--binary target/release/kernform-bench] [--case TEXT] [--rounds 7] [--core 1]
 
 One thread each. In every round PyTorch is timed in this process and kernform by a run of its bench program, which pins itself
 to the same core; each side gives the median of its samples of that round, and the table shows the medians of these and of
@@ -18,6 +18,7 @@ STEPS = [(32, 8, 4096, 128)]
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=os.path.join(ROOT, "target/release/kernform-bench"))
+    parser.add_argument("--case", default="", help="only cases whose name begins so")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--core", type=int, default=1)
     return parser.parse_args()
@@ -65,7 +66,7 @@ def main():
         cases.append((name, ("F32", "F16", "Int8"), lambda q=q, k=k, v=v: attention(q, k, v, enable_gqa=True)))
     print(f"PyTorch {torch.__version__.split('+')[0]}, one thread; milliseconds, medians of {args.rounds} alternating rounds\n")
     print("| case | PyTorch | kernform | ratio |\n| --- | --- | --- | --- |")
-    for name, kinds, run in cases:
+    for name, kinds, run in (case for case in cases if case[0].startswith(args.case)):
         pairs = []
         for _ in range(args.rounds):
             with torch.inference_mode():

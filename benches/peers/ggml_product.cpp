@@ -1,5 +1,6 @@
 // One matrix product of ggml on one thread: the weights as llama.cpp holds them (repacked where it offers that).
-// usage: ggml_product TYPE m n k rounds      prints one line: TYPE m n k repacked|plain median_ms least_ms
+// usage: ggml_product TYPE m n k rounds [copies]      prints one line: TYPE m n k repacked|plain median_ms least_ms
+// Without a number of copies of the weights there are so many, for one row, that they come from memory.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -22,10 +23,10 @@ static ggml_type type_of(const char * name) {
 
 // The median and the least time of the product, with the weights in memory of a kind; a negative one where it cannot.
 static bool measure(ggml_backend_t backend, ggml_backend_buffer_type_t kind, ggml_type type, int64_t m, int64_t n,
-                    int64_t k, int rounds, double & median, double & least) {
-    // So many copies that none is in a cache when its turn comes again.
+                    int64_t k, int rounds, int copies, double & median, double & least) {
     const size_t bytes = ggml_row_size(type, k) * n;
-    const int copies = m == 1 ? (int) ((192u << 20) / bytes + 1) : 1;
+    // So many that none is in a cache when its turn comes again.
+    if (copies <= 0) copies = m == 1 ? (int) ((192u << 20) / bytes + 1) : 1;
     ggml_init_params params = { 16u << 20, nullptr, true };
     ggml_context * weights = ggml_init(params);
     ggml_context * rest = ggml_init(params);
@@ -69,18 +70,18 @@ static bool measure(ggml_backend_t backend, ggml_backend_buffer_type_t kind, ggm
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 6) {
-        fprintf(stderr, "usage: ggml_product TYPE m n k rounds\n");
+    if (argc < 6 || argc > 7) {
+        fprintf(stderr, "usage: ggml_product TYPE m n k rounds [copies]\n");
         return 2;
     }
     const ggml_type type = type_of(argv[1]);
     const int64_t m = atoll(argv[2]), n = atoll(argv[3]), k = atoll(argv[4]);
-    const int rounds = atoi(argv[5]);
+    const int rounds = atoi(argv[5]), copies = argc == 7 ? atoi(argv[6]) : 0;
     ggml_backend_t backend = ggml_backend_cpu_init();
     ggml_backend_cpu_set_n_threads(backend, 1);
     auto report = [&](const char * how, ggml_backend_buffer_type_t kind) {
         double median, least;
-        if (!measure(backend, kind, type, m, n, k, rounds, median, least)) return false;
+        if (!measure(backend, kind, type, m, n, k, rounds, copies, median, least)) return false;
         printf("%s %lld %lld %lld %s %.4f %.4f\n", argv[1], (long long) m, (long long) n, (long long) k, how, median, least);
         return true;
     };

@@ -29,7 +29,8 @@ part 'format' check 'cargo fmt' cargo fmt --check
 part 'lints' check 'cargo clippy' cargo clippy -q --workspace --exclude kernform-bench --all-targets --all-features -- -D warnings
 part 'lints of the benches' check 'cargo clippy of the benches' cargo clippy -q -p kernform-bench --all-targets -- -D warnings
 part 'documentation' check 'cargo doc' env RUSTDOCFLAGS='-D warnings' cargo doc -q --workspace --exclude kernform-bench --no-deps --all-features
-part 'tests' run_tests --workspace
+# The program's own test of the block formats is left out of the program by default, not of the tests.
+part 'tests' run_tests --workspace --features kernform-cli/quant-selftest
 part 'doctests' cargo test -q --workspace --doc
 part 'features' feature_checks
 stage_end

@@ -147,6 +147,19 @@ fn bandwidth_table(settings: &Settings) -> Table {
     table
 }
 
+/// Products with weights of 16 bits: one row from memory, then a few rows and many, from memory and from a cache.
+const HALF_SHAPES: &[(usize, usize, usize)] = &[
+    (1, 4096, 4096),
+    (1, 11008, 2048),
+    (1, 1536, 384),
+    (16, 4096, 4096),
+    (16, 1536, 384),
+    (16, 384, 1536),
+    (128, 4096, 4096),
+    (128, 1536, 384),
+    (128, 384, 1536),
+];
+
 /// The name of products in bf16 arithmetic.
 const FAST: &str = "bf16 arithmetic";
 
@@ -162,10 +175,10 @@ fn fast_product(token: FastBf16, operands: &Operands) -> Contestant<'_> {
     })
 }
 
-/// Weights of 16 bits beside those of 32: one row from memory, and many rows.
+/// Weights of 16 bits beside those of 32.
 fn half_table(settings: &Settings) -> Table {
     let mut rows = Vec::new();
-    for (m, n, k) in [(1, 4096, 4096), (1, 11008, 2048), (1, 1536, 384), (16, 4096, 4096), (128, 1536, 384)] {
+    for &(m, n, k) in HALF_SHAPES {
         let name = format!("{m},{n},{k}");
         if !name.contains(&settings.case) {
             continue;

@@ -16,6 +16,13 @@ use crate::{Format, QuantError};
 /// [`QuantError::ByteLength`] where `bytes` are no whole number of blocks, [`QuantError::OutputLength`] where `out` has
 /// not one element for each value.
 pub fn decode(isa: Isa, format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+    check_lengths(format, bytes, out)?;
+    isa.dispatch(Decode { format, bytes, out });
+    Ok(())
+}
+
+/// Checks that `bytes` are whole blocks, and that `out` has an element for each value.
+pub(crate) fn check_lengths(format: Format, bytes: &[u8], out: &[f32]) -> Result<(), QuantError> {
     let blocks = bytes.len() / format.block_bytes();
     if !bytes.len().is_multiple_of(format.block_bytes()) {
         let needed = (blocks + 1).saturating_mul(format.block_bytes());
@@ -25,7 +32,6 @@ pub fn decode(isa: Isa, format: Format, bytes: &[u8], out: &mut [f32]) -> Result
     if out.len() != needed {
         return Err(QuantError::OutputLength { needed, found: out.len() });
     }
-    isa.dispatch(Decode { format, bytes, out });
     Ok(())
 }
 

@@ -16,12 +16,26 @@ use kernform_simd::Arithmetic;
 use kernform_tensor::{MatrixMut, MatrixRef};
 
 use crate::block::Block;
+use crate::decode::{check_lengths, decode_block};
 use crate::format::MAX_BLOCK;
 use crate::multiply::check_shapes;
 use crate::{ActivationFormat, Format, QuantError};
 
 /// Adding and subtracting it rounds a float of magnitude below 2^22 to the nearest integer, ties to even.
 pub(crate) const ROUND: f32 = 12_582_912.0;
+
+/// Decodes whole blocks: the meaning of [`decode`](crate::decode), which gives the same bits on every level.
+///
+/// # Errors
+/// As for [`decode`](crate::decode).
+pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+    check_lengths(format, bytes, out)?;
+    let blocks = bytes.chunks_exact(format.block_bytes());
+    for (bytes, out) in blocks.zip(out.chunks_exact_mut(format.block_len())) {
+        decode_block(format, &Block::open(format, bytes), out);
+    }
+    Ok(())
+}
 
 /// Quantises one block of activations (32 or 256 values, or any other number): bytes into `q`, returns the scale.
 ///

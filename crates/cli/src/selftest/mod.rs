@@ -7,6 +7,8 @@ mod measure;
 mod probe;
 mod products;
 mod products_int8;
+#[cfg(feature = "quant-selftest")]
+mod quant;
 mod rows;
 
 use core::fmt::Write as _;
@@ -89,7 +91,7 @@ pub(crate) fn run(args: &SelftestArgs, chosen: Chosen) -> Result<ExitCode, Failu
         output::print(&table.head(&limits))?;
     }
     let mut results: Vec<Measured> = Vec::new();
-    for probe in products::PROBES.iter().chain(&products_int8::PROBES).chain(&attention::PROBES).chain(&rows::PROBES) {
+    for probe in probes() {
         let row = levels.iter().map(|isa| measure(probe, *isa, effort, budget, &limits));
         results.extend(row);
         if !args.json {
@@ -118,6 +120,15 @@ pub(crate) fn run(args: &SelftestArgs, chosen: Chosen) -> Result<ExitCode, Failu
         }
     }
     Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
+/// Every kernel, in the order of the table.
+fn probes() -> impl Iterator<Item = &'static Probe> {
+    let attention = attention::PROBES.iter().chain(&attention::CACHED).chain(&attention::ROTARY);
+    let probes = products::PROBES.iter().chain(&products_int8::PROBES).chain(attention).chain(&rows::PROBES);
+    #[cfg(feature = "quant-selftest")]
+    let probes = probes.chain(&quant::PROBES).chain(&quant::DECODING);
+    probes
 }
 
 fn measure(probe: &Probe, isa: Isa, effort: Effort, budget: Budget, limits: &Limits) -> Measured {
