@@ -100,10 +100,13 @@ fn contestant<'m>(
 ) -> Result<Contestant<'m>, String> {
     let threads = buffers.len();
     if parts.len() < threads {
-        let pool = RayonPool::new(threads).map_err(|error| error.to_string())?;
+        // On a thread of the pool, so that each product wakes the others only.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())?;
         let buffer = buffers.first_mut().ok_or("no thread")?;
-        let mut ours = Ours::new(model, parts, buffer, &pool)?;
-        return Ok(Contestant::new(name, move || parts.iter().for_each(|part| ours.run(part, &pool))));
+        let mut ours = pool.install(|| Ours::new(model, parts, buffer, &RayonPool::global()))?;
+        return Ok(Contestant::new(name, move || {
+            pool.install(|| parts.iter().for_each(|part| ours.run(part, &RayonPool::global())));
+        }));
     }
     let each = buffers.iter_mut().map(|buffer| Ours::new(model, parts, buffer, &Serial));
     let mut each = each.collect::<Result<Vec<_>, _>>()?;
