@@ -263,7 +263,7 @@ impl Crew<'_> {
             worker.run(texts, |number, translation| {
                 let Some(job) = running.borrow_mut().remove(&number) else { return Ok(()) };
                 let html = job.html.as_ref().map(|block| {
-                    block.html(&translation, self.translator.vocabulary(), |unit| {
+                    self.translator.html_block(block, &translation, |unit| {
                         let worker = match &mut aligner {
                             Some(worker) => worker,
                             none => none.insert(Worker::new(self.translator, 1, 1, 1)?),

@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
+use kernform_text::html::Word;
 use kernform_text::words;
-
-use super::project::Word;
 
 /// The tokens of a sentence and of its translation, and how they belong together.
 pub(crate) struct Tokens<'a> {
