@@ -87,6 +87,22 @@ fn a_page_has_the_translation_of_its_bare_text_and_all_of_its_tags() {
 }
 
 #[test]
+fn sentences_that_are_too_long_for_the_model_keep_their_tags() {
+    let model = student("html-long");
+    let words: Vec<String> = (0..400).map(|i| char::from(b'a' + (i % 19) as u8).to_string()).collect();
+    let bare = words.join(" ") + ". a b";
+    let tagged: Vec<String> = words
+        .iter()
+        .enumerate()
+        .map(|(i, word)| if i % 9 == 4 { format!("<b n={i}>{word}</b>") } else { word.clone() })
+        .collect();
+    let page = format!("{}. <i>a</i> b", tagged.join(" "));
+    let found = translate(&model, &["--html", &page], "");
+    assert_eq!(without_tags(&found), translate(&model, &[&bare], ""));
+    assert!((4..400).step_by(9).all(|i| found.contains(&format!("<b n={i}>"))), "{found}");
+}
+
+#[test]
 fn a_page_may_come_from_anywhere_and_gives_the_same_bytes_in_any_batch() {
     let model = student("html-input");
     let (input, output) = (model.join("page.html"), model.join("out.html"));
