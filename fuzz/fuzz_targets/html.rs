@@ -2,8 +2,8 @@
 //! is changed its text stays.
 #![no_main]
 
+use kernform_text::html::{HtmlBlock, HtmlBlocks, Stretch, Word};
 use kernform_text::{sentences, words};
-use kernform_translate::html::{HtmlBlock, HtmlBlocks, Stretch, Word};
 use libfuzzer_sys::fuzz_target;
 
 fn blocks(page: &[u8]) -> Vec<HtmlBlock> {

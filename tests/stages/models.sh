@@ -136,7 +136,7 @@ readme_page() {
 
 # Markup and noise as one page comes to an end.
 noisy_page() {
-    "$program" translate --model "$models/enpt" --html --file "$scratch/noise" -o "$scratch/noise.html" &&
+    head -2000 "$scratch/noise" | "$program" translate --model "$models/enpt" --html -o "$scratch/noise.html" &&
         [ -s "$scratch/noise.html" ]
 }
 

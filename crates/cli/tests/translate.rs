@@ -57,7 +57,7 @@ fn without_tags(html: &str) -> String {
 const LINES: &str = "abc de fgh. Ijk l mno pq rs.\nabba & gaga\ndo re mi, fa so la\na b c d e f g h\n";
 const PAGE: &str = "<!doctype html>\n<title>abc <!-- x --> de fgh. Ijk <i>l mno</i> pq rs.</title>\n<h1 id=x>abba &amp; \
     <b>gaga</b></h1>\n<script>a <b> c</script>\n<p>do <a href=\"x\">re mi</a>, fa\nso <em>la</em></p>\n<p><i>a b <b>c d</b> e \
-    </i>f <img src=x>g h</p>\n";
+    </i>f <wbr>g h</p>\n";
 
 #[test]
 fn a_page_has_the_translation_of_its_bare_text_and_all_of_its_tags() {
@@ -76,15 +76,30 @@ fn a_page_has_the_translation_of_its_bare_text_and_all_of_its_tags() {
         })
         .collect();
     assert_eq!(blocks, plain.lines().skip(1).collect::<Vec<_>>());
-    for tag in ["<h1 id=x>", "<script>a <b> c</script>", "<a href=\"x\">", "</a>", "<em>", "<b>", "<i>", "<img src=x>"]
-    {
+    for tag in ["<h1 id=x>", "<script>a <b> c</script>", "<a href=\"x\">", "</a>", "<em>", "<b>", "<i>", "<wbr>"] {
         assert!(page.contains(tag), "{tag}: {page}");
     }
-    assert_eq!(page.matches("<img").count(), 1);
+    assert_eq!(page.matches("<wbr").count(), 1);
     // Text without tags is what it is without the option.
     let bare = "abba gaga. do re & mi";
     let expected = translate(&model, &[bare], "").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     assert_eq!(translate(&model, &["--html", bare], ""), expected);
+}
+
+#[test]
+fn sentences_that_are_too_long_for_the_model_keep_their_tags() {
+    let model = student("html-long");
+    let words: Vec<String> = (0..400).map(|i| char::from(b'a' + (i % 19) as u8).to_string()).collect();
+    let bare = words.join(" ") + ". a b";
+    let tagged: Vec<String> = words
+        .iter()
+        .enumerate()
+        .map(|(i, word)| if i % 9 == 4 { format!("<b n={i}>{word}</b>") } else { word.clone() })
+        .collect();
+    let page = format!("{}. <i>a</i> b", tagged.join(" "));
+    let found = translate(&model, &["--html", &page], "");
+    assert_eq!(without_tags(&found), translate(&model, &[&bare], ""));
+    assert!((4..400).step_by(9).all(|i| found.contains(&format!("<b n={i}>"))), "{found}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+#[cfg(feature = "html")]
+pub mod html;
 mod sentences;
 pub mod spm;
 #[cfg(feature = "tokenizer-json")]

@@ -7,6 +7,7 @@ mod folder;
 pub mod html;
 mod pieces;
 mod translator;
+mod words;
 mod worker;
 
 pub use error::TranslateError;

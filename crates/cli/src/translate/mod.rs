@@ -36,11 +36,12 @@ Output, for each line or TEXT:
   with --json     {\"line\":1,\"translation\":\"…\",\"sentences\":[{\"source\":\"…\",\"translations\":[{\"text\":\"…\",…}]}]}
 Scores are log-probabilities of the tokens, on average.
 
-With --html the input is a page or a part of one, in UTF-8. Tags, attributes, comments and order stay; a block such as
-a paragraph or a cell is answered as soon as it is translated. Line breaks inside of a block are spaces. A link or an
-emphasis goes along with its words, by the model's alignment, and comes twice where these come apart. What is in code,
-kbd, samp, var, tt, pre, script, style, textarea, svg, math, or under translate=\"no\" or class notranslate stays as it
-is, as do attributes (title, alt, placeholder …).
+With --html the input is a page or a part of one, in UTF-8. Tags, attributes, comments and order
+stay; a block, such as a paragraph or a cell, is answered as soon as it is translated. Line breaks
+inside of a block are spaces. A link or an emphasis goes along with its words, by the model's
+alignment, and comes twice where these come apart. What is in code, kbd, samp, var, tt, pre, script,
+style, textarea, svg, math, or under translate=\"no\" or class notranslate stays as it is, as do
+attributes (title, alt, placeholder, …).
 
 Examples:
   kernform translate --model enpt 'Attention is all you need.'
@@ -263,7 +264,7 @@ impl Crew<'_> {
             worker.run(texts, |number, translation| {
                 let Some(job) = running.borrow_mut().remove(&number) else { return Ok(()) };
                 let html = job.html.as_ref().map(|block| {
-                    block.html(&translation, self.translator.vocabulary(), |unit| {
+                    self.translator.html_block(block, &translation, |unit| {
                         let worker = match &mut aligner {
                             Some(worker) => worker,
                             none => none.insert(Worker::new(self.translator, 1, 1, 1)?),

@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
+use kernform_text::html::Word;
 use kernform_text::words;
-
-use super::project::Word;
 
 /// The tokens of a sentence and of its translation, and how they belong together.
 pub(crate) struct Tokens<'a> {
@@ -78,4 +77,48 @@ pub(crate) fn aligned(source: &str, target: &str, tokens: &Tokens<'_>) -> Vec<Wo
         found.push(Word { target: word.clone(), source: place, at });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The source word of each target word.
+    fn found(
+        source: &str,
+        target: &str,
+        spans: &[Range<usize>],
+        ends: &[usize],
+        weights: &[f32],
+    ) -> Vec<(String, String)> {
+        let tokens = Tokens { source: spans, target_ends: ends, weights, row: spans.len() + 1 };
+        let text = |text: &str, place: Range<usize>| text[place].to_string();
+        aligned(source, target, &tokens)
+            .into_iter()
+            .map(|word| (text(target, word.target), text(source, word.source)))
+            .collect()
+    }
+
+    #[test]
+    fn words_come_from_where_their_tokens_look_at() {
+        // The tokens are `red`, `hou`, `se`, `.` and `casa`, `verm`, `elha`, `.`; the end is looked at most by the mark.
+        let (source, target) = ("red house.", "casa vermelha.");
+        let spans = [0..3, 3..7, 7..9, 9..10];
+        let ends = [4, 9, 13, 14];
+        #[rustfmt::skip]
+        let weights = [
+            0.3, 0.2, 0.4, 0.0, 0.1,
+            0.6, 0.3, 0.0, 0.0, 0.1,
+            0.4, 0.0, 0.5, 0.0, 0.1,
+            0.2, 0.1, 0.0, 0.1, 0.6,
+        ];
+        let expected =
+            [("casa", "house"), ("vermelha", "red"), (".", ".")].map(|(a, b)| (a.to_string(), b.to_string()));
+        assert_eq!(found(source, target, &spans, &ends, &weights), expected);
+        // Numbers that are none, or too few of them: by the places.
+        for weights in [&[f32::NAN; 20][..], &[0.0; 20], &[], &[f32::INFINITY; 3]] {
+            assert_eq!(found(source, target, &spans, &ends, weights).len(), 3);
+        }
+        assert!(found("", target, &[], &ends, &[]).is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! A page cut into blocks: text that is translated together, with the tags inside of it, and all that stands between.
 
+use core::ops::Range;
 use std::io::{self, Read};
 
 use super::elements;
@@ -50,16 +51,17 @@ impl HtmlBlock {
         self.text.replace(['\n', '\r'], " ")
     }
 
-    /// Whether there are tags inside of the text.
+    /// Whether there are tags between two bytes of the text, not counting those beside them.
     #[must_use]
-    pub fn has_tags(&self) -> bool {
-        !self.marks.is_empty()
+    pub fn has_tags_inside(&self, range: &Range<usize>) -> bool {
+        let first = self.marks.partition_point(|mark| mark.at <= range.start);
+        self.marks.get(first).is_some_and(|mark| mark.at < range.end)
     }
 }
 
 /// The blocks of a page as they are read. Each ends as soon as its last byte is read, so that a page may be without end.
-pub struct HtmlBlocks<R: Read> {
-    tokens: Scanner<R>,
+pub struct HtmlBlocks<'p> {
+    tokens: Scanner<'p>,
     next: HtmlBlock,
     /// The text and the tags of `next`, as they are in the page.
     raw: String,
@@ -111,11 +113,11 @@ impl Kept {
     }
 }
 
-impl<R: Read> HtmlBlocks<R> {
+impl<'p> HtmlBlocks<'p> {
     /// The blocks of a page or a part of one, in UTF-8.
-    pub fn new(page: R) -> Self {
+    pub fn new(page: impl Read + 'p) -> Self {
         Self {
-            tokens: Scanner::new(page),
+            tokens: Scanner::new(Box::new(page)),
             next: HtmlBlock::default(),
             raw: String::new(),
             open: Vec::new(),
@@ -243,7 +245,7 @@ impl<R: Read> HtmlBlocks<R> {
     }
 }
 
-impl<R: Read> Iterator for HtmlBlocks<R> {
+impl Iterator for HtmlBlocks<'_> {
     type Item = io::Result<HtmlBlock>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -55,13 +55,13 @@ struct Taken {
 type Shared = Rc<RefCell<Taken>>;
 
 /// The tokens of a page.
-pub(crate) struct Scanner<R: Read> {
-    tokenizer: Tokenizer<Input<R>, Sink>,
+pub(crate) struct Scanner<'p> {
+    tokenizer: Tokenizer<Input<'p>, Sink>,
     taken: Shared,
 }
 
-impl<R: Read> Scanner<R> {
-    pub(crate) fn new(reader: R) -> Self {
+impl<'p> Scanner<'p> {
+    pub(crate) fn new(reader: Box<dyn Read + 'p>) -> Self {
         let taken = Shared::default();
         let input = Input {
             reader,
@@ -82,7 +82,7 @@ impl<R: Read> Scanner<R> {
     }
 }
 
-impl<R: Read> Iterator for Scanner<R> {
+impl Iterator for Scanner<'_> {
     type Item = io::Result<Token>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -91,8 +91,9 @@ impl<R: Read> Iterator for Scanner<R> {
 }
 
 /// The page as the tokenizer reads it: UTF-8.
-struct Input<R> {
-    reader: R,
+struct Input<'p> {
+    /// Not of any type, so that the tokenizer is compiled once.
+    reader: Box<dyn Read + 'p>,
     /// What was read, and the same with [`RETURN`] for returns; `at` of it is taken.
     original: Vec<u8>,
     shown: Vec<u8>,
@@ -103,7 +104,7 @@ struct Input<R> {
     taken: Shared,
 }
 
-impl<R: Read> Input<R> {
+impl Input<'_> {
     /// Sees that `len` bytes are there; false where the page ends before.
     fn fill(&mut self, len: usize) -> io::Result<bool> {
         while self.shown.len() - self.at < len {
@@ -159,7 +160,7 @@ impl<R: Read> Input<R> {
     }
 }
 
-impl<R: Read> Reader for Input<R> {
+impl Reader for Input<'_> {
     type Error = io::Error;
 
     fn read_byte(&mut self) -> io::Result<Option<u8>> {
