@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Instructions a weight and row of products with weights in block formats on AArch64, kernform's beside ggml's, counted by
-# QEMU: the same figures on every run. Each count is that of some products less that of fewer, so what comes before and
-# after them is left out; both sides quantise the rows each time.
+# QEMU: the same figures on every run (ggml's within one in 500: it reads clocks). Each count is that of some products less
+# that of fewer, so what comes before and after them is left out; both sides quantise the rows each time.
 # Needs aarch64-linux-gnu-gcc and -g++, qemu-aarch64, and Rust's aarch64-unknown-linux-gnu. What is made is kept.
 # usage: benches/aarch64/run.sh [FORMAT…]
 # KERNFORM_PEERS: where the peers are kept; KERNFORM_TOOLCHAIN: a toolchain that has the target, where the default one lacks it
@@ -49,8 +49,8 @@ a_product() {
     local few
     count "${@/#TIMES/1}"
     few=$instructions
-    count "${@/#TIMES/3}"
-    per=$(((instructions - few) / 2))
+    count "${@/#TIMES/5}"
+    per=$(((instructions - few) / 4))
 }
 
 n=256 k=4096
