@@ -293,18 +293,20 @@ impl Group<'_> {
         let full = block_keys.below(all.start, len) == 0 && block_keys.below(all.end, len) == len;
         let part = Part { group: self, rows, block, block_keys, len, full };
         let mut r = 0;
-        if S::REGISTERS >= 32 {
+        // Scalars share little, and each height is code of its own, for which a microcontroller has little room.
+        let is_vector = S::LANES > 1;
+        if is_vector && S::REGISTERS >= 32 {
             while r + 8 <= rows.len {
                 part.attend::<S, 8>(s, r, out, scratch);
                 r += 8;
             }
-        } else {
+        } else if is_vector {
             while r + 6 <= rows.len {
                 part.attend::<S, 6>(s, r, out, scratch);
                 r += 6;
             }
         }
-        while r + 4 <= rows.len {
+        while is_vector && r + 4 <= rows.len {
             part.attend::<S, 4>(s, r, out, scratch);
             r += 4;
         }
