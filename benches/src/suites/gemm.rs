@@ -114,10 +114,11 @@ fn product_table(settings: &Settings, title: &str, shapes: impl Iterator<Item = 
     let rows: Vec<Row> = shapes.filter_map(|shape| case(settings, shape, &mut peak)).collect();
     let names: Vec<String> = rows.iter().flat_map(|row| &row.timings).map(|timing| timing.name.clone()).collect();
     let is_peer = |name: &String| ![PACKED, UNPACKED, PEAK].contains(&name.as_str());
-    let unpacked: Vec<String> =
-        names.iter().filter(|name| is_peer(name) && !name.ends_with("packed")).cloned().collect();
+    let (packed, unpacked): (Vec<String>, Vec<String>) =
+        names.iter().filter(|name| is_peer(name)).cloned().partition(|name| name.ends_with("packed"));
     let ratios = vec![
         Ratio { title: "packed / best", ours: PACKED.into(), peers: names.into_iter().filter(is_peer).collect() },
+        Ratio { title: "packed / best packed", ours: PACKED.into(), peers: packed },
         Ratio { title: "unpacked / best unpacked", ours: UNPACKED.into(), peers: unpacked },
     ];
     let limit = Some((PEAK.to_owned(), peak_work));
