@@ -3,7 +3,7 @@
 //! It follows WHATWG's rules for every input, has no dependencies and no unsafe code, is fuzzed by its makers, and lets the
 //! reader and the receiver of its events be ours: the reader keeps what it hands out until the next token, so that a token has
 //! the very bytes of the page, whatever the tokenizer makes of them. (Parsers that build a tree, such as `html5ever`, drop
-//! and move tags and know no places; rewriters such as `lol_html` bring CSS selectors and encodings, ten times the size.)
+//! and move tags and know no places; rewriters such as `lol_html` bring CSS selectors and encodings with them.)
 
 use core::cell::RefCell;
 use std::collections::VecDeque;
