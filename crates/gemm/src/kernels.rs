@@ -132,8 +132,9 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
         // SAFETY: the first `valid` elements of the row are readable.
         unsafe { if is_whole { s.load_ptr(from) } else { s.load_or(core::slice::from_raw_parts(from, lanes(v)), 0.0) } }
     };
-    if t.init_row_stride == 0 {
-        // A bias or zeros: the same for all rows, and so loaded once.
+    if S::LANES >= 16 && t.init_row_stride == 0 {
+        // A bias or zeros: the same for all rows, and so loaded once. (With the registers of narrower levels LLVM pays for the
+        // second way in every step.)
         for v in 0..VECTORS {
             let begin = load_init(0, v);
             for acc in &mut acc {
