@@ -1,6 +1,6 @@
 //! Blocks to floats.
 
-use kernform_simd::{Isa, Kernel, Simd};
+use kernform_simd::{Isa, Kernel, Level, Simd};
 
 use crate::block::Block;
 use crate::{Format, QuantError};
@@ -17,8 +17,17 @@ use crate::{Format, QuantError};
 /// not one element for each value.
 pub fn decode(isa: Isa, format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     check_lengths(format, bytes, out)?;
-    isa.dispatch(Decode { format, bytes, out });
+    level(isa).dispatch(Decode { format, bytes, out });
     Ok(())
+}
+
+/// The level whose compilation of the loops is the fastest: twice to four times as fast with AVX2 as with AVX-512, for
+/// which the compiler widens codes by way of masks.
+fn level(isa: Isa) -> Isa {
+    match isa.level() {
+        Level::Avx512 | Level::Avx512Vnni => Isa::new(Level::Avx2).unwrap_or(isa),
+        _ => isa,
+    }
 }
 
 /// Checks that `bytes` are whole blocks, and that `out` has an element for each value.
