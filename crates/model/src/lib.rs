@@ -44,6 +44,7 @@ mod marian_student;
 mod norm;
 #[cfg(feature = "alloc")]
 mod plan;
+#[cfg(feature = "alloc")]
 mod projections;
 #[cfg(feature = "alloc")]
 mod rows;
