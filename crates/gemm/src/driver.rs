@@ -114,7 +114,7 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         let b_scratch: &mut [W] = cast_slice_mut(b_scratch).unwrap_or_default();
         let tiling = Tiling::of::<S>();
         let row_block = row_block(&tiling, rows.len());
-        let way = Way::new(&p.b, &tiling, rows.len());
+        let way = Way::new(&p.b, &tiling, rows.len(), row_block);
         let k_block = even_block(p.k, way.most_steps(&p.b, &tiling, rows.len(), p.k, p.pack_a));
         let col_block = match p.b {
             Source::Packed(_) => cols.len(),

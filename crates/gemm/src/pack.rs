@@ -60,43 +60,31 @@ impl<W: Weight> Kernel for PackColumns<'_, W> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { b, row, col, width, panel_len, into } = self;
-        pack_block(s, b, row, (col, width), panel_len, into);
-    }
-}
-
-#[inline(always)]
-fn pack_block<S: Simd, W: Weight>(
-    s: S,
-    b: MatrixRef<'_, W>,
-    row: usize,
-    (col, width): (usize, usize),
-    panel_len: usize,
-    into: &mut [W],
-) {
-    let whole = if b.col_stride() == 1 { width / PANEL } else { 0 };
-    if whole > 0 {
-        // Row by row: rows that are far apart are read in runs as long as can be, and fetched before they are needed.
-        let data = b.as_slice();
-        for i in 0..panel_len / PANEL {
-            let start = (row + i) * b.row_stride() + col;
-            // Of what may lie beyond the end the address alone is computed, in whatever number it becomes.
-            let ahead = ROWS_AHEAD.wrapping_mul(b.row_stride());
-            fetch_row(data.as_ptr().wrapping_add(start.wrapping_add(ahead)), whole);
-            for (panel, from) in data[start..start + whole * PANEL].chunks_exact(PANEL).enumerate() {
-                into[panel * panel_len + i * PANEL..][..PANEL].copy_from_slice(from);
+        let whole = if b.col_stride() == 1 { width / PANEL } else { 0 };
+        if whole > 0 {
+            // Row by row: rows that are far apart are read in runs as long as can be, and fetched before they are needed.
+            let data = b.as_slice();
+            for i in 0..panel_len / PANEL {
+                let start = (row + i) * b.row_stride() + col;
+                // Of what may lie beyond the end the address alone is computed, in whatever number it becomes.
+                let ahead = ROWS_AHEAD.wrapping_mul(b.row_stride());
+                fetch_row(data.as_ptr().wrapping_add(start.wrapping_add(ahead)), whole);
+                for (panel, from) in data[start..start + whole * PANEL].chunks_exact(PANEL).enumerate() {
+                    into[panel * panel_len + i * PANEL..][..PANEL].copy_from_slice(from);
+                }
             }
         }
-    }
-    for panel in whole..width.div_ceil(PANEL) {
-        let col = col + panel * PANEL;
-        let into = &mut into[panel * panel_len..][..panel_len];
-        let cols = PANEL.min(b.cols() - col);
-        // What stands in the filling does not matter: whole lines are copied as long as there are any.
-        let whole = if b.col_stride() == 1 { whole_rows(b, row, panel_len / PANEL, col + PANEL) } else { 0 };
-        for i in 0..whole {
-            into[i * PANEL..][..PANEL].copy_from_slice(&b.as_slice()[(row + i) * b.row_stride() + col..][..PANEL]);
+        for panel in whole..width.div_ceil(PANEL) {
+            let col = col + panel * PANEL;
+            let into = &mut into[panel * panel_len..][..panel_len];
+            let cols = PANEL.min(b.cols() - col);
+            // What stands in the filling does not matter: whole lines are copied as long as there are any.
+            let whole = if b.col_stride() == 1 { whole_rows(b, row, panel_len / PANEL, col + PANEL) } else { 0 };
+            for i in 0..whole {
+                into[i * PANEL..][..PANEL].copy_from_slice(&b.as_slice()[(row + i) * b.row_stride() + col..][..PANEL]);
+            }
+            pack_panel(s, b, row + whole, col, cols, &mut into[whole * PANEL..]);
         }
-        pack_panel(s, b, row + whole, col, cols, &mut into[whole * PANEL..]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use kernform_tensor::MatrixRef;
 
-use crate::blocking::{IN_PLACE_KC, LONE_KC, STREAMS, row_block};
+use crate::blocking::{IN_PLACE_KC, LONE_KC, STREAMS};
 use crate::driver::Source;
 use crate::tiles::Tiling;
 
@@ -19,16 +19,17 @@ pub(crate) enum Way {
 
 /// Whether `rows` rows of A read B so few times, in rows near enough to one another, that packing it takes longer than it
 /// saves.
-fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize) -> bool {
+fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize, row_block: usize) -> bool {
     /// Rows of a tile whose steps take so long that B comes from the second-level cache meanwhile, wherever its rows lie.
     const TALL: usize = 12;
     /// Bytes that stay in the second-level cache.
     const NEAR: usize = 640 << 10;
     /// Bytes read by all blocks of rows together.
     const READ: usize = 8 << 20;
-    let (bytes, blocks) = (size_of_val(b.as_slice()), rows.div_ceil(row_block(tiling, rows).max(1)));
+    let bytes = size_of_val(b.as_slice());
     if tiling.max_rows >= TALL {
-        blocks <= 1 || !is_far(b) && (bytes <= NEAR || bytes.saturating_mul(blocks) <= READ)
+        let read = || bytes.saturating_mul(rows.div_ceil(row_block));
+        rows <= row_block || !is_far(b) && (bytes <= NEAR || read() <= READ)
     } else {
         tiling.strips(rows) <= 2 || !is_far(b) && bytes <= NEAR
     }
@@ -47,11 +48,11 @@ pub(crate) fn is_streamed<W>(b: &MatrixRef<'_, W>, rows: usize) -> bool {
 }
 
 impl Way {
-    /// The way of B to `rows` rows of A.
-    pub(crate) fn new<W>(b: &Source<'_, W>, tiling: &Tiling, rows: usize) -> Way {
+    /// The way of B to `rows` rows of A, in blocks of `row_block`.
+    pub(crate) fn new<W>(b: &Source<'_, W>, tiling: &Tiling, rows: usize, row_block: usize) -> Way {
         match b {
             Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && is_seldom_read(b, tiling, rows) => Way::InPlace,
+            Source::Strided(b) if b.col_stride() == 1 && is_seldom_read(b, tiling, rows, row_block) => Way::InPlace,
             Source::Strided(_) => Way::Copied,
         }
     }

@@ -53,22 +53,8 @@ impl TokenTable {
         let len = tensor.len();
         let rows = match kind {
             WeightType::F32 => Rows::F32(tensor.to_f32()?),
-            WeightType::F16 => {
-                let mut rows = Vec::with_capacity(len);
-                in_blocks(tensor, width, |_, block| {
-                    rows.extend(block.iter().map(|x| f16::from_f32(*x)));
-                    Ok(())
-                })?;
-                Rows::F16(rows)
-            }
-            WeightType::Bf16 => {
-                let mut rows = Vec::with_capacity(len);
-                in_blocks(tensor, width, |_, block| {
-                    rows.extend(block.iter().map(|x| bf16::from_f32(*x)));
-                    Ok(())
-                })?;
-                Rows::Bf16(rows)
-            }
+            WeightType::F16 => Rows::F16(narrowed(tensor, width, f16::from_f32)?),
+            WeightType::Bf16 => Rows::Bf16(narrowed(tensor, width, bf16::from_f32)?),
             WeightType::Int8 => {
                 let (mut bytes, mut scales) = (alloc::vec![0; len], alloc::vec![0.0; len / width.max(1)]);
                 in_blocks(tensor, width, |first, block| {
@@ -133,6 +119,16 @@ impl TokenTable {
         }
         Ok(())
     }
+}
+
+/// The elements of a tensor, each rounded by `to`.
+fn narrowed<T>(tensor: &TensorView<'_>, width: usize, to: impl Fn(f32) -> T) -> Result<Vec<T>, ModelError> {
+    let mut rows = Vec::with_capacity(tensor.len());
+    in_blocks(tensor, width, |_, block| {
+        rows.extend(block.iter().map(|x| to(*x)));
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 /// Calls `each` for blocks of whole rows, widened, with the number of the first.

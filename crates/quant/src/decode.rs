@@ -93,8 +93,9 @@ impl Kernel for Decode<'_> {
     }
 }
 
+/// Decodes whole blocks, of which `bytes` and `out` have as many.
 #[inline(always)]
-fn blocks(format: Format, bytes: &[u8], out: &mut [f32]) {
+pub(crate) fn blocks(format: Format, bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.chunks_exact(format.block_bytes()).zip(out.chunks_exact_mut(format.block_len())) {
         decode_block(format, &Block::open(format, bytes), out);
     }
@@ -102,7 +103,7 @@ fn blocks(format: Format, bytes: &[u8], out: &mut [f32]) {
 
 /// The values of one block: the definition.
 #[inline(always)]
-pub(crate) fn decode_block(format: Format, block: &Block, out: &mut [f32]) {
+fn decode_block(format: Format, block: &Block, out: &mut [f32]) {
     let (d, m) = (block.scale(format), block.min_scale());
     let sub_len = format.block_len() / format.subs();
     for (s, (out, code)) in out.chunks_exact_mut(sub_len).zip(block.code.chunks_exact(sub_len)).enumerate() {

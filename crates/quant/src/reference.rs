@@ -16,7 +16,7 @@ use kernform_simd::Arithmetic;
 use kernform_tensor::{MatrixMut, MatrixRef};
 
 use crate::block::Block;
-use crate::decode::{check_lengths, decode_block};
+use crate::decode::{blocks, check_lengths};
 use crate::format::MAX_BLOCK;
 use crate::multiply::check_shapes;
 use crate::{ActivationFormat, Format, QuantError};
@@ -30,10 +30,7 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 /// As for [`decode`](crate::decode).
 pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     check_lengths(format, bytes, out)?;
-    let blocks = bytes.chunks_exact(format.block_bytes());
-    for (bytes, out) in blocks.zip(out.chunks_exact_mut(format.block_len())) {
-        decode_block(format, &Block::open(format, bytes), out);
-    }
+    blocks(format, bytes, out);
     Ok(())
 }
 
