@@ -27,6 +27,7 @@ mod kernels {
     pub(crate) mod rows;
     pub(crate) mod short;
     pub(crate) mod tile;
+    pub(crate) mod whole;
 }
 
 pub use attend::{attend, attend_scratch_len};

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Case, Kept, Values, cases, cases_near_blocks, run};
+use common::{Case, Kept, Values, cases, cases_near_blocks, cases_of_whole_blocks, run};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernform_attention::{Heads, RowsMut, Segment, attend, attend_scratch_len};
 use kernform_simd::Isa;
@@ -32,6 +32,12 @@ fn threads_do_not_change_bits(isa: Isa) {
 
 fn bits_are_the_references_at_the_edges_of_blocks(isa: Isa) {
     proptest!(up_to(40), |(case in cases_near_blocks(Values::Ordinary), threads in threads())| {
+        assert_same_bits("attend", &run(isa, &Threads(threads), &case), &case.expected(isa.class(), 7.0));
+    });
+}
+
+fn whole_blocks_have_the_references_bits(isa: Isa) {
+    proptest!(up_to(60), |(case in cases_of_whole_blocks(), threads in 1usize..3)| {
         assert_same_bits("attend", &run(isa, &Threads(threads), &case), &case.expected(isa.class(), 7.0));
     });
 }
@@ -168,6 +174,7 @@ isa_tests!(
     bits_are_the_references,
     hostile_values_have_the_references_bits,
     bits_are_the_references_at_the_edges_of_blocks,
+    whole_blocks_have_the_references_bits,
     threads_do_not_change_bits,
     threads_may_come_and_go,
     absent_keys_leave_no_trace,

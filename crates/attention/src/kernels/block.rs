@@ -62,7 +62,6 @@ pub(crate) fn attend_block<S: Simd, const R: usize>(
     out: &mut [f32],
     weights: &mut [[f32; KEY_BLOCK]],
 ) {
-    let head_dim = rows.query[0].len();
     let (mut least, mut most) = (KEY_BLOCK, 0);
     // Where each row that sees anything sees the key.
     let (mut common_start, mut common_end) = (0, KEY_BLOCK);
@@ -84,25 +83,9 @@ pub(crate) fn attend_block<S: Simd, const R: usize>(
     }
     let corrections = weigh(s, &rows.seen, state, weights);
     let common = common_start.min(common_end)..common_end.max(common_start.min(common_end));
-    let part = Values { block, rows, corrections, weights, all: least..most, common };
-    let mut d = 0;
-    if R < MAX_ROWS / 2 {
-        while d + 4 * S::LANES <= head_dim {
-            part.add::<S, 4, false>(s, d, out);
-            d += 4 * S::LANES;
-        }
-    }
-    while d + 2 * S::LANES <= head_dim {
-        part.add::<S, 2, false>(s, d, out);
-        d += 2 * S::LANES;
-    }
-    if d + S::LANES <= head_dim {
-        part.add::<S, 1, false>(s, d, out);
-        d += S::LANES;
-    }
-    if d < head_dim {
-        part.add::<S, 1, true>(s, d, out);
-    }
+    let (head_dim, seen) = (rows.query[0].len(), &rows.seen);
+    let values = Values { block, head_dim, out: &rows.out, seen, corrections, weights, all: least..most, common };
+    values.add_all(s, out);
 }
 
 /// Scores of whole vectors of keys.
@@ -186,30 +169,22 @@ fn weigh<S: Simd, const R: usize>(
     seen: &[(usize, usize); R],
     state: State<'_>,
     weights: &mut [[f32; KEY_BLOCK]; R],
-) -> [f32; R] {
+) -> [f32; KEY_TILE] {
     let State { m, l } = state;
-    let (Some(m), Some(l)) = (m.first_chunk_mut::<R>(), l.first_chunk_mut::<R>()) else { return [0.0; R] };
-    // Maxima before and after, the latter 0 where they are minus infinity.
-    let (mut before, mut reference) = ([0.0f32; KEY_TILE], [0.0f32; KEY_TILE]);
+    let (Some(m), Some(l)) = (m.first_chunk_mut::<R>(), l.first_chunk_mut::<R>()) else { return [0.0; KEY_TILE] };
+    let mut maxima = [None; R];
     for r in 0..R {
-        let block = match seen[r] {
-            (0, KEY_BLOCK) => maximum::<S>(s, &weights[r]),
+        maxima[r] = match seen[r] {
+            (0, KEY_BLOCK) => Some(maximum::<S>(s, &weights[r])),
             (start, end) if start < end => {
                 mask_edges(s, start, end, &mut weights[r]);
-                maximum::<S>(s, &weights[r][start / S::LANES * S::LANES..end.next_multiple_of(S::LANES)])
+                let vectors = start / S::LANES * S::LANES..end.next_multiple_of(S::LANES);
+                Some(maximum::<S>(s, &weights[r][vectors]))
             }
-            _ => continue,
+            _ => None,
         };
-        let raised = if m[r] > block { m[r] } else { block };
-        (before[r], reference[r]) = (m[r], if raised == f32::NEG_INFINITY { 0.0 } else { raised });
-        m[r] = raised;
     }
-    // All corrections at once, where they fit a vector.
-    let mut factors = [0.0f32; KEY_TILE];
-    for at in (0..R).step_by(S::LANES) {
-        let difference = s.sub(s.load(&before[at..]), s.load(&reference[at..]));
-        s.store(exp2_nonpositive(s, difference), &mut factors[at..]);
-    }
+    let Raised { reference, factors } = raise(s, m, &maxima);
     for r in 0..R {
         let (reference, factor) = (s.splat(reference[r]), s.splat(factors[r]));
         match seen[r] {
@@ -237,9 +212,35 @@ fn weigh<S: Simd, const R: usize>(
             _ => {}
         }
     }
-    let mut corrections = [0.0; R];
-    corrections.copy_from_slice(&factors[..R]);
-    corrections
+    factors
+}
+
+/// What a block's maxima make of the softmax of some rows.
+#[derive(Default)]
+pub(crate) struct Raised {
+    /// What is subtracted from a row's scores: its maximum, or 0 where that is minus infinity.
+    pub(crate) reference: [f32; KEY_TILE],
+    /// What a row's denominator and output are to be multiplied by.
+    pub(crate) factors: [f32; KEY_TILE],
+}
+
+/// Raises the running maxima of rows to those of a block; rows that see nothing of it have none.
+#[inline(always)]
+pub(crate) fn raise<S: Simd, const R: usize>(s: S, m: &mut [f32; R], block: &[Option<f32>; R]) -> Raised {
+    let mut before = [0.0f32; KEY_TILE];
+    let mut raised = Raised::default();
+    for r in 0..R {
+        let Some(block) = block[r] else { continue };
+        let most = if m[r] > block { m[r] } else { block };
+        (before[r], raised.reference[r]) = (m[r], if most == f32::NEG_INFINITY { 0.0 } else { most });
+        m[r] = most;
+    }
+    // All at once, where they fit a vector.
+    for at in (0..R).step_by(S::LANES) {
+        let difference = s.sub(s.load(&before[at..]), s.load(&raised.reference[at..]));
+        s.store(exp2_nonpositive(s, difference), &mut raised.factors[at..]);
+    }
+    raised
 }
 
 /// Vectors whose powers are taken at once.
@@ -296,22 +297,51 @@ fn weigh_some<S: Simd>(
 }
 
 /// The weighted values of a block.
-struct Values<'a, const R: usize> {
-    block: &'a KeyBlock<'a>,
-    rows: &'a RowBlock<'a, R>,
-    corrections: [f32; R],
-    weights: &'a [[f32; KEY_BLOCK]; R],
+pub(crate) struct Values<'a, const R: usize> {
+    pub(crate) block: &'a KeyBlock<'a>,
+    pub(crate) head_dim: usize,
+    /// Where each row's output begins.
+    pub(crate) out: &'a [usize; R],
+    /// The places in the block that each row sees.
+    pub(crate) seen: &'a [(usize, usize); R],
+    /// What each row's output is multiplied by before.
+    pub(crate) corrections: [f32; KEY_TILE],
+    pub(crate) weights: &'a [[f32; KEY_BLOCK]; R],
     /// Places that some row sees.
-    all: Range<usize>,
+    pub(crate) all: Range<usize>,
     /// Places that every row sees that sees any.
-    common: Range<usize>,
+    pub(crate) common: Range<usize>,
 }
 
 impl<const R: usize> Values<'_, R> {
+    /// Adds them to the rows' outputs.
+    #[inline(always)]
+    pub(crate) fn add_all<S: Simd>(&self, s: S, out: &mut [f32]) {
+        let head_dim = self.head_dim;
+        let mut d = 0;
+        if R < MAX_ROWS / 2 {
+            while d + 4 * S::LANES <= head_dim {
+                self.add::<S, 4, false>(s, d, out);
+                d += 4 * S::LANES;
+            }
+        }
+        while d + 2 * S::LANES <= head_dim {
+            self.add::<S, 2, false>(s, d, out);
+            d += 2 * S::LANES;
+        }
+        if d + S::LANES <= head_dim {
+            self.add::<S, 1, false>(s, d, out);
+            d += S::LANES;
+        }
+        if d < head_dim {
+            self.add::<S, 1, true>(s, d, out);
+        }
+    }
+
     /// Adds elements `d .. d + V * LANES`; where it is `PARTIAL`, the last elements of a head, fewer than a vector.
     #[inline(always)]
     fn add<S: Simd, const V: usize, const PARTIAL: bool>(&self, s: S, d: usize, out: &mut [f32]) {
-        let head_dim = self.rows.query[0].len();
+        let head_dim = self.head_dim;
         let width = if PARTIAL { head_dim - d } else { V * S::LANES };
         let mut sums = [[s.splat(0.0); V]; R];
         // Places that only some rows see, those that all see, and again some.
@@ -339,7 +369,7 @@ impl<const R: usize> Values<'_, R> {
                             }
                         }
                     } else {
-                        let seen = &self.rows.seen;
+                        let seen = self.seen;
                         for r in 0..R {
                             if seen[r].0 <= first + i && first + i < seen[r].1 {
                                 let p = s.splat(weights[r][i]);
@@ -353,11 +383,11 @@ impl<const R: usize> Values<'_, R> {
             }
         }
         for r in 0..R {
-            if self.rows.seen[r].0 >= self.rows.seen[r].1 {
+            if self.seen[r].0 >= self.seen[r].1 {
                 continue;
             }
             let correction = s.splat(self.corrections[r]);
-            let out = &mut out[self.rows.out[r] + d..][..width];
+            let out = &mut out[self.out[r] + d..][..width];
             for v in 0..V {
                 if PARTIAL {
                     s.store_partial(s.mul_add(s.load_or(out, 0.0), correction, sums[r][v]), out);

@@ -9,6 +9,7 @@ use kernform_simd::Simd;
 
 use super::block::{KeyBlock, MAX_ROWS, RowBlock, State, attend_block, finish};
 use super::pack::pack_tile;
+use super::whole::{self, Groups};
 use crate::attend::Problem;
 use crate::cache::HeadView;
 use crate::cached::Step;
@@ -20,11 +21,14 @@ use crate::{AttentionError, CacheKind, KeptKeys, Rows, Segment};
 /// Rows that go through the blocks together.
 pub(crate) const ROWS: usize = 256;
 
+/// Rows whose weights there is room for: those of two groups where the vectors are that may work on two.
+const WEIGHT_ROWS: usize = if cfg!(target_arch = "x86_64") { 2 * whole::ROWS } else { MAX_ROWS };
+
 /// Elements of scratch memory.
 pub(crate) fn scratch_len(head_dim: usize, rows: usize, packs: bool) -> Result<usize, AttentionError> {
     let packed = if packs { 2 * KEY_BLOCK } else { 0 };
     let by_head_dim = head_dim.checked_mul(rows + packed).ok_or(AttentionError::Overflow)?;
-    by_head_dim.checked_add(rows * (1 + KEY_TILE) + MAX_ROWS * KEY_BLOCK).ok_or(AttentionError::Overflow)
+    by_head_dim.checked_add(rows * (1 + KEY_TILE) + WEIGHT_ROWS * KEY_BLOCK).ok_or(AttentionError::Overflow)
 }
 
 /// Where keys and values come from, and who sees which of them.
@@ -292,7 +296,7 @@ impl Group<'_> {
     ) {
         let full = block_keys.below(all.start, len) == 0 && block_keys.below(all.end, len) == len;
         let part = Part { group: self, rows, block, block_keys, len, full };
-        let mut r = 0;
+        let mut r = if full { part.attend_whole(s, out, scratch) } else { 0 };
         // Scalars share little, and each height is code of its own, for which a microcontroller has little room.
         let is_vector = S::LANES > 1;
         if is_vector && S::REGISTERS >= 32 {
@@ -332,6 +336,19 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// The first rows, in groups, where all rows see all of a whole block; returns how many.
+    #[inline(always)]
+    fn attend_whole<S: Simd>(&self, s: S, out: &mut [f32], scratch: &mut Scratch<'_>) -> usize {
+        let head_dim = self.group.head_dim;
+        if self.len < KEY_BLOCK || !self.group.source.terms().is_none() {
+            return 0;
+        }
+        let places = &self.rows.out[..self.rows.len];
+        let queries = &scratch.query[..places.len() * head_dim];
+        let groups = Groups { block: self.block, head_dim, queries, places };
+        groups.attend(s, State { m: &mut *scratch.m, l: &mut *scratch.l }, out, scratch.weights)
+    }
+
     /// Rows `first .. first + R`.
     #[inline(always)]
     fn attend<S: Simd, const R: usize>(&self, s: S, first: usize, out: &mut [f32], scratch: &mut Scratch<'_>) {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+use core::ops::Range;
 use kernform_attention::{Bias, Heads, KeptKeys, Mask, RelativeBias, Rows, ScoreTerms, Segment, reference};
 use kernform_simd::{Arithmetic, Class, Fused, Isa, Unfused};
 use kernform_testkit::Guarded;
@@ -351,8 +352,43 @@ pub(crate) fn cases_near_blocks(values: Values) -> impl Strategy<Value = Case> {
     cases_of(values, lengths)
 }
 
+/// Cases in which groups of rows see whole blocks of keys and nothing is added to their scores, with a few hostile
+/// elements: so few that they decide single rows.
+pub(crate) fn cases_of_whole_blocks() -> impl Strategy<Value = Case> {
+    let head_dim = prop::sample::select(vec![16usize, 32, 48, 64, 128]);
+    let heads = (1usize..3, 1usize..3, head_dim).prop_map(|(kv_heads, group, head_dim)| Heads {
+        query_heads: kv_heads * group,
+        kv_heads,
+        head_dim,
+    });
+    let tokens = (prop_oneof![1usize..=45, extent_near(&[128, 256])], extent_near(&[128]));
+    let lengths = tokens.prop_map(|(queries, keys)| vec![(queries, keys, 0, 0)]);
+    let bare = Just((None, None, false, false));
+    let hostile = prop::collection::vec((0usize..3, any::<prop::sample::Index>(), 0..HOSTILE.len()), 0..4);
+    (cases_with(Values::Ordinary, heads, lengths, 0..1, bare), hostile).prop_map(|(mut case, hostile)| {
+        for (operand, index, value) in hostile {
+            let data = [&mut case.query, &mut case.key, &mut case.value];
+            if let Some(element) = data.into_iter().nth(operand).filter(|data| !data.is_empty()) {
+                let index = index.index(element.len());
+                element[index] = HOSTILE[value];
+            }
+        }
+        case
+    })
+}
+
 fn cases_of(values: Values, lengths: impl Strategy<Value = Lengths>) -> impl Strategy<Value = Case> {
-    (heads(), lengths, 0usize..3, 0usize..5, 0usize..5, any::<bool>(), extras()).prop_flat_map(
+    cases_with(values, heads(), lengths, 0..5, extras())
+}
+
+fn cases_with(
+    values: Values,
+    heads: impl Strategy<Value = Heads>,
+    lengths: impl Strategy<Value = Lengths>,
+    biases: Range<usize>,
+    extras: impl Strategy<Value = Extras>,
+) -> impl Strategy<Value = Case> {
+    (heads, lengths, 0usize..3, biases, 0usize..5, any::<bool>(), extras).prop_flat_map(
         move |(heads, lengths, kept, bias, gap, causal, (window, softcap, alibi, relative))| {
             let (mut q, mut k) = (0, 0);
             let mut segments = Vec::new();
