@@ -80,21 +80,21 @@ impl Groups<'_> {
         let Some(first) = groups.first() else { return 0 };
         let mut softmax = Softmax::new(s);
         scores::<S, D, false>(s, &keys, first, this, next, &mut softmax);
+        softmax.raise(s, &mut m[0]);
         for g in 0..groups.len() {
-            let mut block = [None; ROWS];
-            for r in 0..ROWS {
-                block[r] = Some(s.fold_vector(softmax.maxima[r], |a, b| s.max(a, b)));
-            }
-            softmax.raised = raise(s, &mut m[g], &block);
+            let factors = softmax.raised.factors;
             if let Some(group) = groups.get(g + 1) {
                 scores::<S, D, true>(s, &keys, group, next, this, &mut softmax);
             } else {
                 softmax.weigh(s, this);
             }
-            let factors = softmax.raised.factors;
             for r in 0..ROWS {
                 let lanes = &mut l[g][r];
                 s.store(s.mul_add(s.load(lanes), s.splat(factors[r]), softmax.sums[r]), lanes);
+            }
+            // Before the product, for which nothing has to wait for it.
+            if let Some(m) = m[..groups.len()].get_mut(g + 1) {
+                softmax.raise(s, m);
             }
             let values = Values {
                 block: self.block,
@@ -182,6 +182,16 @@ impl<S: Simd> Softmax<S> {
     #[inline(always)]
     fn new(s: S) -> Self {
         Self { maxima: [s.splat(0.0); ROWS], raised: Raised::default(), sums: [s.splat(0.0); ROWS] }
+    }
+
+    /// Raises running maxima to those of the scores.
+    #[inline(always)]
+    fn raise(&mut self, s: S, m: &mut [f32; ROWS]) {
+        let mut block = [None; ROWS];
+        for r in 0..ROWS {
+            block[r] = Some(s.fold_vector(self.maxima[r], |a, b| s.max(a, b)));
+        }
+        self.raised = raise(s, m, &block);
     }
 
     /// Makes weights of scores.
