@@ -84,7 +84,17 @@ pub(crate) fn attend_block<S: Simd, const R: usize>(
     let corrections = weigh(s, &rows.seen, state, weights);
     let common = common_start.min(common_end)..common_end.max(common_start.min(common_end));
     let (head_dim, seen) = (rows.query[0].len(), &rows.seen);
-    let values = Values { block, head_dim, out: &rows.out, seen, corrections, weights, all: least..most, common };
+    let values = Values {
+        block,
+        head_dim,
+        out: &rows.out,
+        seen,
+        corrections,
+        weights,
+        all: least..most,
+        common,
+        is_first: false,
+    };
     values.add_all(s, out);
 }
 
@@ -311,6 +321,8 @@ pub(crate) struct Values<'a, const R: usize> {
     pub(crate) all: Range<usize>,
     /// Places that every row sees that sees any.
     pub(crate) common: Range<usize>,
+    /// Whether nothing was added before; then the output may hold anything.
+    pub(crate) is_first: bool,
 }
 
 impl<const R: usize> Values<'_, R> {
@@ -391,6 +403,8 @@ impl<const R: usize> Values<'_, R> {
             for v in 0..V {
                 if PARTIAL {
                     s.store_partial(s.mul_add(s.load_or(out, 0.0), correction, sums[r][v]), out);
+                } else if self.is_first {
+                    s.store(s.mul_add(s.splat(0.0), correction, sums[r][v]), &mut out[v * S::LANES..]);
                 } else {
                     let part = &mut out[v * S::LANES..][..S::LANES];
                     s.store(s.mul_add(s.load(part), correction, sums[r][v]), part);

@@ -140,7 +140,7 @@ impl Group<'_> {
         let total = self.tokens.len() * self.heads.1;
         for first in (0..total).step_by(at_once) {
             self.list(first..total.min(first + at_once), rows);
-            self.begin(s, rows, out, &mut scratch);
+            self.begin(s, rows, &mut scratch);
             self.run(s, rows, out, &mut scratch);
             for (l, place) in scratch.l.iter().zip(&rows.out[..rows.len]) {
                 finish(s, l, &mut out[*place..][..head_dim]);
@@ -160,9 +160,9 @@ impl Group<'_> {
         }
     }
 
-    /// Scales the queries, and sets state and output to their beginning.
+    /// Scales the queries, and sets the state to its beginning.
     #[inline(always)]
-    fn begin<S: Simd>(&self, s: S, rows: &RowList, out: &mut [f32], scratch: &mut Scratch<'_>) {
+    fn begin<S: Simd>(&self, s: S, rows: &RowList, scratch: &mut Scratch<'_>) {
         let head_dim = self.head_dim;
         let factor = s.splat(self.factor);
         for (r, scaled) in scratch.query.chunks_exact_mut(head_dim).enumerate().take(rows.len) {
@@ -174,7 +174,6 @@ impl Group<'_> {
                     s.store_partial(s.mul(s.load_or(query, 0.0), factor), scaled);
                 }
             }
-            clear(s, &mut out[rows.out[r]..][..head_dim]);
         }
         scratch.m[..rows.len].fill(f32::NEG_INFINITY);
         scratch.l[..rows.len].fill([0.0; KEY_TILE]);
@@ -191,9 +190,7 @@ impl Group<'_> {
             }
             (all.start, all.end) = (all.start.max(*start), all.end.min(*end));
         }
-        if some.start >= some.end {
-            return;
-        }
+        let mut is_first = true;
         let mut list = [0; KEY_BLOCK];
         let mut cursor = some.start / KEY_BLOCK * KEY_BLOCK;
         let kept = match &self.source {
@@ -227,8 +224,12 @@ impl Group<'_> {
             let keys = core::mem::take(&mut scratch.keys);
             let values = core::mem::take(&mut scratch.values);
             let block = self.lay_out(s, block_keys, places.clone(), &mut *keys, &mut *values);
-            self.rows_over(s, rows, &block, block_keys, places.end, &all, out, scratch);
+            self.rows_over(s, rows, &block, block_keys, places.end, &all, is_first, out, scratch);
+            is_first = false;
             (scratch.keys, scratch.values) = (keys, values);
+        }
+        if is_first {
+            self.clear(s, rows, 0, out);
         }
     }
 
@@ -281,7 +282,15 @@ impl Group<'_> {
         block
     }
 
-    /// All rows over one block of `len` places.
+    /// Sets the outputs of the rows from `first` on to 0.
+    #[inline(always)]
+    fn clear<S: Simd>(&self, s: S, rows: &RowList, first: usize, out: &mut [f32]) {
+        for place in &rows.out[first..rows.len] {
+            clear(s, &mut out[*place..][..self.head_dim]);
+        }
+    }
+
+    /// All rows over one block of `len` places, which `is_first` for them.
     #[inline(always)]
     fn rows_over<S: Simd>(
         &self,
@@ -291,12 +300,16 @@ impl Group<'_> {
         block_keys: BlockKeys<'_>,
         len: usize,
         all: &Range<usize>,
+        is_first: bool,
         out: &mut [f32],
         scratch: &mut Scratch<'_>,
     ) {
         let full = block_keys.below(all.start, len) == 0 && block_keys.below(all.end, len) == len;
         let part = Part { group: self, rows, block, block_keys, len, full };
-        let mut r = if full { part.attend_whole(s, out, scratch) } else { 0 };
+        let mut r = if full { part.attend_whole(s, is_first, out, scratch) } else { 0 };
+        if is_first {
+            self.clear(s, rows, r, out);
+        }
         // Scalars share little, and each height is code of its own, for which a microcontroller has little room.
         let is_vector = S::LANES > 1;
         if is_vector && S::REGISTERS >= 32 {
@@ -338,14 +351,14 @@ struct Part<'a> {
 impl Part<'_> {
     /// The first rows, in groups, where all rows see all of a whole block; returns how many.
     #[inline(always)]
-    fn attend_whole<S: Simd>(&self, s: S, out: &mut [f32], scratch: &mut Scratch<'_>) -> usize {
+    fn attend_whole<S: Simd>(&self, s: S, is_first: bool, out: &mut [f32], scratch: &mut Scratch<'_>) -> usize {
         let head_dim = self.group.head_dim;
         if self.len < KEY_BLOCK || !self.group.source.terms().is_none() {
             return 0;
         }
         let places = &self.rows.out[..self.rows.len];
         let queries = &scratch.query[..places.len() * head_dim];
-        let groups = Groups { block: self.block, head_dim, queries, places };
+        let groups = Groups { block: self.block, head_dim, queries, places, is_first };
         groups.attend(s, State { m: &mut *scratch.m, l: &mut *scratch.l }, out, scratch.weights)
     }
 

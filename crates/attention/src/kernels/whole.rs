@@ -31,6 +31,8 @@ pub(crate) struct Groups<'a> {
     pub(crate) queries: &'a [f32],
     /// Where the output of each row begins.
     pub(crate) places: &'a [usize],
+    /// Whether it is the rows' first block, so that their outputs hold anything.
+    pub(crate) is_first: bool,
 }
 
 impl Groups<'_> {
@@ -105,6 +107,7 @@ impl Groups<'_> {
                 weights: this,
                 all: 0..KEY_BLOCK,
                 common: 0..KEY_BLOCK,
+                is_first: self.is_first,
             };
             values.add_all(s, out);
             core::mem::swap(&mut this, &mut next);
