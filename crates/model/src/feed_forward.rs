@@ -8,6 +8,10 @@ use crate::gate::gate;
 use crate::layers::{Activations, Context, Residual};
 use crate::linear::{Extra, Linear};
 
+/// Rows of a thread that go through both maps together: few enough that what lies between the two stays in the second-level
+/// cache, many enough that weights are read seldom.
+const AT_ONCE: usize = 128;
+
 /// Two maps with an activation between them, and the residual connection.
 pub(crate) struct FeedForward {
     inner: Linear,
@@ -43,16 +47,24 @@ impl FeedForward {
     ) -> Result<(), ModelError> {
         self.residual.run(context, a, |s| {
             let (width, inner) = (self.inner.outputs(), self.outer.inputs());
-            let rows = s.residual.len() / self.inner.inputs();
-            let hidden = &mut s.hidden[..rows * width];
+            let (inputs, outputs) = (self.inner.inputs(), self.outer.outputs());
             let input = s.input.unwrap_or(s.mixed);
             let is_gated = width != inner;
-            let extra = if is_gated { Extra::default() } else { Extra::activation(self.activation) };
-            self.inner.apply(context, input, hidden, extra, s.scratch)?;
-            if is_gated {
-                gate(context, self.activation, hidden, width);
+            let rows = s.residual.len() / inputs;
+            let most = AT_ONCE.saturating_mul(context.parallel.threads().max(1));
+            // Equally many each time.
+            let each = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
+            let parts = input.chunks(each * inputs).zip(s.residual.chunks(each * outputs));
+            for ((input, residual), out) in parts.zip(s.out.chunks_mut(each * outputs)) {
+                let hidden = &mut s.hidden[..input.len() / inputs * width];
+                let extra = if is_gated { Extra::default() } else { Extra::activation(self.activation) };
+                self.inner.apply(context, input, hidden, extra, s.scratch)?;
+                if is_gated {
+                    gate(context, self.activation, hidden, width);
+                }
+                self.outer.apply_strided(context, hidden, width, out, Extra::residual(residual), s.scratch)?;
             }
-            self.outer.apply_strided(context, hidden, width, s.out, Extra::residual(s.residual), s.scratch)
+            Ok(())
         })
     }
 }
