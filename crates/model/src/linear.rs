@@ -232,6 +232,8 @@ impl Linear {
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.
                 let most = mixed_rows(self.inputs, parallel.threads());
+                // Equally many each time, since the weights are read every time.
+                let most = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
                 for first in (0..rows).step_by(most) {
                     let count = most.min(rows - first);
                     let mut arena = Arena::new(scratch);
