@@ -96,6 +96,11 @@ impl SelfAttention {
         self.heads.query_heads * self.heads.head_dim
     }
 
+    /// [`Linear::least_rows`], which is the same for all maps of a model.
+    pub(crate) fn least_rows(&self) -> usize {
+        self.qkv.least_rows()
+    }
+
     pub(crate) fn memory(&self) -> usize {
         self.qkv.memory() + self.out.memory()
     }

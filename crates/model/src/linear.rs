@@ -178,6 +178,14 @@ impl Linear {
         self.weights.memory() + self.bias.as_ref().map_or(0, |bias| size_of_val(bias.as_slice()))
     }
 
+    /// Rows below which a thread had better not read all weights for rows of its own, since it would wait for them.
+    pub(crate) const fn least_rows(&self) -> usize {
+        match self.weights {
+            Packed::F32(_) => 16,
+            Packed::F16(_) | Packed::Bf16(_) | Packed::Int8 { .. } => 8,
+        }
+    }
+
     /// Scratch that the map needs, or with which it is fastest, for as many rows.
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);

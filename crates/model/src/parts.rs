@@ -14,13 +14,11 @@ use crate::layers::{Activations, Context};
 
 /// Most ranges that rows are cut into.
 const MAX_PARTS: usize = 64;
-/// Fewest rows of a range. Each reads all weights, and for fewer rows a product takes as long as they take to arrive.
-const LEAST_ROWS: usize = 8;
 
-/// Ranges into which the rows of a pass are cut: one for each thread, or 1 where some would have too few.
-pub(crate) fn part_count(threads: usize, rows: usize) -> usize {
+/// Ranges into which the rows of a pass are cut: one for each thread, or 1 where some would have fewer than `least`.
+pub(crate) fn part_count(threads: usize, rows: usize, least: usize) -> usize {
     let parts = threads.min(MAX_PARTS);
-    if parts > 1 && rows / parts >= LEAST_ROWS { parts } else { 1 }
+    if parts > 1 && rows / parts >= least { parts } else { 1 }
 }
 
 /// Scratch for as many `tokens` or fewer in ranges, where a range of so many rows needs what `each` says, which does not
@@ -28,9 +26,10 @@ pub(crate) fn part_count(threads: usize, rows: usize) -> usize {
 pub(crate) fn scratch_len(
     threads: usize,
     tokens: usize,
+    least: usize,
     each: impl FnOnce(usize) -> Result<usize, ModelError>,
 ) -> Result<usize, ModelError> {
-    match part_count(threads, tokens) {
+    match part_count(threads, tokens, least) {
         1 => Ok(0),
         parts => Ok(rounded(each(tokens.div_ceil(parts))?).saturating_mul(parts)),
     }
@@ -95,14 +94,16 @@ fn front<'a>(from: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 mod tests {
     use super::*;
 
+    const LEAST: usize = 8;
+
     #[test]
     fn every_part_has_rows_enough() {
         for threads in [0, 1, 2, 3, 8, 64, 65, 1000] {
-            for rows in (0..200).chain([LEAST_ROWS * MAX_PARTS - 1, LEAST_ROWS * MAX_PARTS, 100_000]) {
-                let parts = part_count(threads, rows);
-                assert!(parts == 1 || parts == threads.min(MAX_PARTS) && rows >= parts * LEAST_ROWS);
-                let scratch = scratch_len(threads, rows, |rows| Ok(rows * 100)).expect("it fits");
-                let fewer = scratch_len(threads, rows.saturating_sub(1), |rows| Ok(rows * 100)).expect("it fits");
+            for rows in (0..200).chain([LEAST * MAX_PARTS - 1, LEAST * MAX_PARTS, 100_000]) {
+                let parts = part_count(threads, rows, LEAST);
+                assert!(parts == 1 || parts == threads.min(MAX_PARTS) && rows >= parts * LEAST);
+                let scratch_len = |rows| scratch_len(threads, rows, LEAST, |rows| Ok(rows * 100)).expect("it fits");
+                let (scratch, fewer) = (scratch_len(rows), scratch_len(rows.saturating_sub(1)));
                 assert!(scratch >= fewer && (parts == 1 || scratch >= rows * 100), "{threads} threads, {rows} rows");
             }
         }

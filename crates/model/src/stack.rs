@@ -32,6 +32,11 @@ impl EncoderStack {
         self.layers.iter().map(EncoderLayer::memory).sum()
     }
 
+    /// Rows with which a thread is worth it.
+    fn least_rows(&self) -> usize {
+        self.layers.first().map_or(1, |layer| layer.attention.least_rows())
+    }
+
     /// What the kernels ask for.
     pub(crate) fn scratch_len<P: Parallel>(&self, tokens: usize, parallel: &P) -> Result<usize, ModelError> {
         fn largest<P: Parallel>(layers: &[EncoderLayer], tokens: usize, parallel: &P) -> Result<usize, ModelError> {
@@ -40,7 +45,8 @@ impl EncoderStack {
                 Ok(most.max(attention).max(layer.feed_forward.scratch_len(tokens, parallel.threads())))
             })
         }
-        let in_parts = parts::scratch_len(parallel.threads(), tokens, |rows| largest(&self.layers, rows, &Serial))?;
+        let (threads, least) = (parallel.threads(), self.least_rows());
+        let in_parts = parts::scratch_len(threads, tokens, least, |rows| largest(&self.layers, rows, &Serial))?;
         Ok(largest(&self.layers, tokens, parallel)?.max(in_parts))
     }
 
@@ -55,7 +61,7 @@ impl EncoderStack {
         mut first: Option<FirstLayer<'_, '_>>,
     ) -> Result<(), ModelError> {
         let rows = self.layers.first().map_or(0, |layer| a.x.len() / layer.attention.width().max(1));
-        let parts = part_count(context.parallel.threads(), rows);
+        let parts = part_count(context.parallel.threads(), rows, self.least_rows());
         if parts > 1 {
             return self.run_in_parts(context, a, (rows, parts), segments, keys, first);
         }
