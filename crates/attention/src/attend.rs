@@ -13,8 +13,10 @@ use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
 pub(crate) const MAX_TILES: usize = 16;
 /// Tiles a thread, so that causal rows of different lengths spread evenly.
 const TILES_PER_THREAD: usize = 4;
-/// Queries under which a tile is not cut further.
+/// Queries under which a tile is not cut further, where every thread has one.
 const LEAST_QUERIES: usize = 32;
+/// Queries under which no tile is cut: each brings the keys into order for itself.
+const FEWEST_QUERIES: usize = 8;
 
 /// An attention with all shapes checked, shared by its tiles.
 pub(crate) struct Problem<'a> {
@@ -151,7 +153,8 @@ fn run(
         return Ok(());
     }
 
-    let parts = most.min(queries.len().div_ceil(LEAST_QUERIES));
+    let parts = queries.len().div_ceil(LEAST_QUERIES).max(parallel.threads().min(queries.len() / FEWEST_QUERIES));
+    let parts = parts.min(most);
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(queries.start - first..queries.end - first, width);
     let mut free = scratch;
