@@ -10,12 +10,15 @@ use kernform_simd::{Isa, Kernel, Simd};
 /// The cores that the process was given; once pinned, it is told of one only.
 static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
 
+fn cores() -> &'static [CoreId] {
+    CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
+}
+
 /// Pins the process to a core, the last one where none is named.
 pub(crate) fn pin(core: Option<usize>) -> Result<(), String> {
-    let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     let found = match core {
-        Some(id) => cores.iter().find(|core| core.id == id),
-        None => cores.last(),
+        Some(id) => cores().iter().find(|core| core.id == id),
+        None => cores().last(),
     };
     match found {
         Some(core) if core_affinity::set_for_current(*core) => Ok(()),
@@ -23,14 +26,21 @@ pub(crate) fn pin(core: Option<usize>) -> Result<(), String> {
     }
 }
 
-/// A pool of two threads, each on a core of its own, where the process may use two.
-pub(crate) fn two_cores() -> Option<rayon::ThreadPool> {
-    let cores = CORES.get()?;
-    let pair = [*cores.first()?, *cores.get(1)?];
+/// A pool of threads, each on a core of its own where the process may use so many. Left to themselves, threads that have just
+/// been woken may share a core for milliseconds.
+pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, String> {
     let pin = move |thread: usize| {
-        core_affinity::set_for_current(pair[thread]);
+        if let Some(core) = cores().get(thread).filter(|_| threads <= cores().len()) {
+            core_affinity::set_for_current(*core);
+        }
     };
-    rayon::ThreadPoolBuilder::new().num_threads(2).start_handler(pin).build().ok()
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(pin);
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// [`pool`] of two threads, where the process may use two cores.
+pub(crate) fn two_cores() -> Option<rayon::ThreadPool> {
+    if cores().len() < 2 { None } else { pool(2).ok() }
 }
 
 /// The CPU's name, the level in use and the threads.

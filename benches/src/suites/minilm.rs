@@ -15,6 +15,7 @@ use kernform_tensor::{Parallel, Serial};
 
 use crate::Settings;
 use crate::alternate::{Contestant, alternate_after};
+use crate::machine;
 use crate::peer::{self, Python};
 use crate::report::{Ratio, Row, Table};
 
@@ -91,7 +92,7 @@ impl<'m> Ours<'m> {
 }
 
 /// A run of all parts: as `kernform embed` does it, each thread takes one after the other on its own, or all of them compute
-/// one together where there are fewer.
+/// one together where there are fewer. Several threads are those of a pool, each on a core of its own.
 fn contestant<'m>(
     name: &str,
     model: &'m EncoderModel,
@@ -99,9 +100,13 @@ fn contestant<'m>(
     buffers: &'m mut [Vec<f32>],
 ) -> Result<Contestant<'m>, String> {
     let threads = buffers.len();
+    if let [buffer] = buffers {
+        let mut ours = Ours::new(model, parts, buffer, &Serial)?;
+        return Ok(Contestant::new(name, move || parts.iter().for_each(|part| ours.run(part, &Serial))));
+    }
+    // All of a run is on threads of the pool, so that nobody outside is woken within it.
+    let pool = machine::pool(threads)?;
     if parts.len() < threads {
-        // On a thread of the pool, so that each product wakes the others only.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())?;
         let buffer = buffers.first_mut().ok_or("no thread")?;
         let mut ours = pool.install(|| Ours::new(model, parts, buffer, &RayonPool::global()))?;
         return Ok(Contestant::new(name, move || {
@@ -117,13 +122,7 @@ fn contestant<'m>(
                 ours.run(part, &Serial);
             }
         };
-        std::thread::scope(|scope| {
-            let (first, others) = each.split_at_mut(1);
-            for ours in others {
-                scope.spawn(|| work(ours));
-            }
-            first.iter_mut().for_each(work);
-        });
+        pool.install(|| RayonPool::global().for_each(&mut each, |_, ours| work(ours)));
     }))
 }
 

@@ -13,8 +13,10 @@ use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
 pub(crate) const MAX_TILES: usize = 16;
 /// Tiles a thread, so that causal rows of different lengths spread evenly.
 const TILES_PER_THREAD: usize = 4;
-/// Queries under which a tile is not cut further.
+/// Queries under which a tile is not cut further, where every thread has one.
 const LEAST_QUERIES: usize = 32;
+/// Queries under which no tile is cut: each brings the keys into order for itself.
+const FEWEST_QUERIES: usize = 8;
 
 /// An attention with all shapes checked, shared by its tiles.
 pub(crate) struct Problem<'a> {
@@ -29,8 +31,22 @@ pub(crate) struct Problem<'a> {
     pub(crate) out_stride: usize,
 }
 
-impl Problem<'_> {
-    fn check(&self, out: &RowsMut<'_>) -> Result<(), AttentionError> {
+impl<'a> Problem<'a> {
+    fn new(
+        heads: Heads,
+        scale: f32,
+        query: Rows<'a>,
+        key: Rows<'a>,
+        value: Rows<'a>,
+        segments: &'a [Segment],
+        mask: Mask<'a>,
+        out_stride: usize,
+    ) -> Self {
+        Problem { heads, factor: scale * core::f32::consts::LOG2_E, query, key, value, segments, mask, out_stride }
+    }
+
+    /// Checks all but the output; gives the queries from the first segment's first to the last one's last.
+    fn check(&self) -> Result<Range<usize>, AttentionError> {
         self.heads.check()?;
         let (mut queries, mut keys) = (0, 0);
         for (index, segment) in self.segments.iter().enumerate() {
@@ -44,16 +60,8 @@ impl Problem<'_> {
         self.query.check(Operand::Query, queries, self.heads.query_width())?;
         self.key.check(Operand::Key, keys, self.heads.kv_width())?;
         self.value.check(Operand::Value, keys, self.heads.kv_width())?;
-        out.check(queries, self.heads.query_width())?;
-        self.mask.check(self.heads, self.segments)
-    }
-
-    /// From the first segment's first query to the last one's last.
-    fn queries(&self) -> Range<usize> {
-        match (self.segments.first(), self.segments.last()) {
-            (Some(first), Some(last)) => first.query.start..last.query.end,
-            _ => 0..0,
-        }
+        self.mask.check(self.heads, self.segments)?;
+        Ok(self.segments.first().map_or(0, |first| first.query.start)..queries)
     }
 }
 
@@ -88,27 +96,67 @@ pub fn attend(
     value: Rows<'_>,
     segments: &[Segment],
     mask: Mask<'_>,
+    out: RowsMut<'_>,
+    scratch: &mut [f32],
+) -> Result<(), AttentionError> {
+    let problem = Problem::new(heads, scale, query, key, value, segments, mask, out.stride);
+    let queries = problem.check()?;
+    run(isa, parallel, &problem, queries, 0, out, scratch)
+}
+
+/// [`attend`] for some of the queries: the rows that `queries` names, of which `out` holds the first at its beginning.
+///
+/// For callers whose threads have rows of their own. The bits are those of [`attend`]; queries that belong to no segment are
+/// none, and their rows are left alone.
+///
+/// # Errors
+/// As [`attend`].
+pub fn attend_range(
+    isa: Isa,
+    parallel: &impl Parallel,
+    heads: Heads,
+    scale: f32,
+    query: Rows<'_>,
+    key: Rows<'_>,
+    value: Rows<'_>,
+    segments: &[Segment],
+    mask: Mask<'_>,
+    queries: Range<usize>,
+    out: RowsMut<'_>,
+    scratch: &mut [f32],
+) -> Result<(), AttentionError> {
+    let problem = Problem::new(heads, scale, query, key, value, segments, mask, out.stride);
+    let all = problem.check()?;
+    let within = queries.start.max(all.start)..queries.end.min(all.end);
+    run(isa, parallel, &problem, within, queries.start, out, scratch)
+}
+
+/// Cuts `queries` into tiles and runs them; `out` begins with the row `first`, which is none of those behind them.
+fn run(
+    isa: Isa,
+    parallel: &impl Parallel,
+    problem: &Problem<'_>,
+    queries: Range<usize>,
+    first: usize,
     mut out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), AttentionError> {
-    let factor = scale * core::f32::consts::LOG2_E;
-    let problem = Problem { heads, factor, query, key, value, segments, mask, out_stride: out.stride };
-    problem.check(&out)?;
+    let (heads, width) = (problem.heads, problem.heads.query_width());
+    out.check(queries.end.saturating_sub(first), width)?;
     // Asked once: each tile needs its scratch, whatever the second answer would be.
     let (most, each) = (tiles(parallel), rows_scratch_len(heads.head_dim)?);
     let needed = each.checked_mul(most).ok_or(AttentionError::Overflow)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
-    let queries = problem.queries();
-    let width = heads.query_width();
     if width == 0 || queries.is_empty() {
         return Ok(());
     }
 
-    let parts = most.min(queries.len().div_ceil(LEAST_QUERIES));
+    let parts = queries.len().div_ceil(LEAST_QUERIES).max(parallel.threads().min(queries.len() / FEWEST_QUERIES));
+    let parts = parts.min(most);
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
-    let mut rest = out.range(queries.clone(), width);
+    let mut rest = out.range(queries.start - first..queries.end - first, width);
     let mut free = scratch;
     let mut count = 0;
     for range in split_ranges(queries.len(), parts, 1) {
@@ -118,7 +166,7 @@ pub fn attend(
         rest = after;
         let (scratch, after) = core::mem::take(&mut free).split_at_mut(each);
         free = after;
-        tiles[count] = Some(Tile { work: Work::Rows(&problem), tokens, out, scratch });
+        tiles[count] = Some(Tile { work: Work::Rows(problem), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {

@@ -30,7 +30,7 @@ mod kernels {
     pub(crate) mod whole;
 }
 
-pub use attend::{attend, attend_scratch_len};
+pub use attend::{attend, attend_range, attend_scratch_len};
 pub use cache::KvCache;
 pub use cached::{Visible, attend_cached, attend_cached_scratch_len};
 pub use embedding::{EmbeddingError, embed, embed_at};

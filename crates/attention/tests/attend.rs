@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Case, Kept, Values, cases, cases_near_blocks, cases_of_whole_blocks, run};
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kernform_attention::{Heads, RowsMut, Segment, attend, attend_scratch_len};
+use kernform_attention::{AttentionError, Heads, Operand, RowsMut, Segment, attend, attend_range, attend_scratch_len};
 use kernform_simd::Isa;
 use kernform_tensor::parallel::Threads;
 use kernform_tensor::{Parallel, Serial};
@@ -66,6 +67,41 @@ fn threads_may_come_and_go(isa: Isa) {
     let (heads, segments) = (case.heads, &case.segments);
     attend(isa, &parallel, heads, case.scale, q, k, v, segments, case.mask(), rows, &mut scratch[..given]).unwrap();
     assert_same_bits("attend", &out, &run(isa, &Serial, &case));
+}
+
+/// Ranges of queries, of which some are in no segment, one after the other, each with its own piece of the output.
+fn ranges_of_queries_give_the_bits_of_all(isa: Isa) {
+    proptest!(up_to(40), |(case in cases(Values::Ordinary), each in 1usize..40, parallel in threads())| {
+        let parallel = Threads(parallel);
+        let mut scratch = vec![f32::NAN; attend_scratch_len(case.heads, &parallel).unwrap()];
+        let mut out = vec![7.0; case.out_len()];
+        let (q, k, v) = (case.query_rows(), case.key_rows(), case.value_rows());
+        let (heads, scale, segments, stride) = (case.heads, case.scale, &case.segments, case.out_stride);
+        let mut first = 0;
+        // The last row ends with its last element.
+        for piece in out.chunks_mut((each * stride).max(1)) {
+            let (queries, rows) = (first..first + each, RowsMut::new(piece, stride));
+            let mask = case.mask();
+            attend_range(isa, &parallel, heads, scale, q, k, v, segments, mask, queries, rows, &mut scratch).unwrap();
+            first += each;
+        }
+        assert_same_bits("ranges", &out, &run(isa, &Serial, &case));
+    });
+    // A range that reaches beyond the output, one that is empty, and one behind all queries.
+    let case = plain(9, 20);
+    let mut scratch = vec![f32::NAN; attend_scratch_len(case.heads, &Serial).unwrap()];
+    let mut out = vec![7.0; 3 * case.out_stride];
+    let mut attend = |queries: Range<usize>| {
+        let (q, k, v) = (case.query_rows(), case.key_rows(), case.value_rows());
+        let (heads, scale, segments, mask) = (case.heads, case.scale, &case.segments, case.mask());
+        let rows = RowsMut::new(&mut out, case.out_stride);
+        attend_range(isa, &Serial, heads, scale, q, k, v, segments, mask, queries, rows, &mut scratch)
+    };
+    assert!(matches!(attend(2..6), Err(AttentionError::TooShort { operand: Operand::Output, .. })));
+    for queries in [4..4, 9..30, usize::MAX - 1..usize::MAX] {
+        attend(queries).unwrap();
+    }
+    assert_same_bits("nothing", &out, &vec![7.0; out.len()]);
 }
 
 /// `queries` and `keys` tokens of two heads with values that differ everywhere.
@@ -177,6 +213,7 @@ isa_tests!(
     whole_blocks_have_the_references_bits,
     threads_do_not_change_bits,
     threads_may_come_and_go,
+    ranges_of_queries_give_the_bits_of_all,
     absent_keys_leave_no_trace,
     a_causal_row_is_attention_over_its_past,
     rows_that_see_nothing_are_zero,

@@ -2,10 +2,12 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use kernform_attention::rope::{Rope, RopePairing, RopeScaling, rotate};
 use kernform_attention::{
-    Heads, KeptKeys, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible, attend, attend_cached, attend_scratch_len,
+    Heads, KeptKeys, Mask, Rows, RowsMut, ScoreTerms, Segment, Visible, attend, attend_cached, attend_range,
+    attend_scratch_len,
 };
 use kernform_simd::Isa;
 use kernform_tensor::Parallel;
@@ -33,21 +35,28 @@ impl Rotary {
         Ok(Self { head_dim, table, positions: (0..positions).collect() })
     }
 
-    /// Turns the queries and keys at the beginning of rows of `stride` elements.
+    /// Turns the queries and keys at the beginning of rows of `stride` elements, the first of which is that of token `first`.
     fn turn(
         &self,
         isa: Isa,
         heads: Heads,
         segments: &[Segment],
+        first: usize,
         rows: &mut [f32],
         stride: usize,
     ) -> Result<(), ModelError> {
         let (head_dim, count) = (self.head_dim, heads.query_heads + heads.kv_heads);
+        let end = first + rows.len() / stride;
         for segment in segments {
-            let tokens = &segment.query;
-            let (len, limit) = (tokens.len(), self.positions.len());
-            let positions = self.positions.get(..len).ok_or(ModelError::TooLong { tokens: len, limit })?;
-            let rows = RowsMut::new(rows.get_mut(tokens.start * stride..).unwrap_or_default(), stride);
+            let whole = &segment.query;
+            let tokens = whole.start.max(first)..whole.end.min(end);
+            if tokens.is_empty() {
+                continue;
+            }
+            let (places, limit) = (tokens.start - whole.start..tokens.end - whole.start, self.positions.len());
+            let too_long = ModelError::TooLong { tokens: whole.len(), limit };
+            let positions = self.positions.get(places).ok_or(too_long)?;
+            let rows = RowsMut::new(rows.get_mut((tokens.start - first) * stride..).unwrap_or_default(), stride);
             rotate(isa, RopePairing::Halves, count, head_dim, head_dim, &self.table, positions, rows)?;
         }
         Ok(())
@@ -82,8 +91,14 @@ impl SelfAttention {
         Self { window, ..self }
     }
 
-    fn width(&self) -> usize {
+    /// Elements of a row of the residual stream.
+    pub(crate) fn width(&self) -> usize {
         self.heads.query_heads * self.heads.head_dim
+    }
+
+    /// [`Linear::least_rows`], which is the same for all maps of a model.
+    pub(crate) fn least_rows(&self) -> usize {
+        self.qkv.least_rows()
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -94,6 +109,11 @@ impl SelfAttention {
         let products =
             self.qkv.scratch_len(tokens, parallel.threads()).max(self.out.scratch_len(tokens, parallel.threads()));
         Ok(products.max(attend_scratch_len(self.heads, parallel)?))
+    }
+
+    /// Elements of a token's queries, keys and values, side by side.
+    pub(crate) fn projected_width(&self) -> usize {
+        3 * self.width()
     }
 
     /// Attention among the tokens of each segment, to those of them that are kept. `first` where this is the first layer and its
@@ -107,15 +127,55 @@ impl SelfAttention {
         keys: KeptKeys<'_>,
         causal: bool,
     ) -> Result<(), ModelError> {
-        let window = self.window.map(|window| window.saturating_add(1));
-        let mask = Mask { causal, window, keys, terms: ScoreTerms::NONE };
-        let turn = |projected: &mut [f32]| match &self.rotary {
-            Some(rotary) => rotary.turn(context.isa, self.heads, segments, projected, 3 * self.width()),
-            None => Ok(()),
-        };
-        self.run(context, a, first, turn, |q, k, v, out, scratch| {
-            Ok(attend(context.isa, context.parallel, self.heads, self.scale, q, k, v, segments, mask, out, scratch)?)
-        })
+        self.project(context, a, first, segments, 0)?;
+        let (q, k, v) = self.parts(a.projected);
+        let (out, mask) = (RowsMut::new(a.mixed, self.width()), self.mask(keys, causal));
+        attend(context.isa, context.parallel, self.heads, self.scale, q, k, v, segments, mask, out, a.scratch)?;
+        self.output(context, a)
+    }
+
+    /// The first half of [`SelfAttention::forward`]: queries, keys and values of rows, the first of which is that of token
+    /// `token`.
+    pub(crate) fn project<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        first: Option<FirstLayer<'_, '_>>,
+        segments: &[Segment],
+        token: usize,
+    ) -> Result<(), ModelError> {
+        let width = self.width();
+        self.residual.enter(context.isa, a)?;
+        let input = self.residual.input(a.x, a.mixed);
+        match first {
+            None => self.qkv.apply(context, input, a.projected, Extra::default(), a.scratch)?,
+            Some(FirstLayer { cache, keys }) => cache.fill(keys, a.projected, |rows, out| {
+                let input = &input[rows.start * width..rows.end * width];
+                self.qkv.apply(context, input, out, Extra::default(), a.scratch)
+            })?,
+        }
+        let Some(rotary) = &self.rotary else { return Ok(()) };
+        let stride = self.projected_width();
+        let rows = &mut a.projected[..a.x.len() / width * stride];
+        rotary.turn(context.isa, self.heads, segments, token, rows, stride)
+    }
+
+    /// The second half of [`SelfAttention::forward`] for the rows of `tokens`, which `a` holds; `projected` are the queries, keys
+    /// and values of all.
+    pub(crate) fn attend<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+        projected: &[f32],
+        tokens: Range<usize>,
+        segments: &[Segment],
+        keys: KeptKeys<'_>,
+    ) -> Result<(), ModelError> {
+        let (isa, parallel, heads, scale) = (context.isa, context.parallel, self.heads, self.scale);
+        let (q, k, v) = self.parts(projected);
+        let (out, mask) = (RowsMut::new(a.mixed, self.width()), self.mask(keys, false));
+        attend_range(isa, parallel, heads, scale, q, k, v, segments, mask, tokens, out, a.scratch)?;
+        self.output(context, a)
     }
 
     /// One new token a row: its key and value go to the row's slot, then it attends to all that the slot holds. `first` as for
@@ -128,54 +188,31 @@ impl SelfAttention {
         cache: &mut Cache<'_>,
         slots: &[usize],
     ) -> Result<(), ModelError> {
-        self.run(
-            context,
-            a,
-            first,
-            |_| Ok(()),
-            |q, k, v, out, scratch| {
-                cache.append_step(slots, k, v)?;
-                let seen = Visible::default();
-                Ok(attend_cached(
-                    context.isa,
-                    context.parallel,
-                    self.heads,
-                    self.scale,
-                    q,
-                    cache,
-                    slots,
-                    seen,
-                    out,
-                    scratch,
-                )?)
-            },
-        )
+        self.project(context, a, first, &[], 0)?;
+        let (q, k, v) = self.parts(a.projected);
+        cache.append_step(slots, k, v)?;
+        let (out, seen) = (RowsMut::new(a.mixed, self.width()), Visible::default());
+        let (isa, parallel, heads, scale) = (context.isa, context.parallel, self.heads, self.scale);
+        attend_cached(isa, parallel, heads, scale, q, cache, slots, seen, out, a.scratch)?;
+        self.output(context, a)
     }
 
-    fn run<P: Parallel>(
-        &self,
-        context: &Context<'_, P>,
-        a: &mut Activations<'_>,
-        first: Option<FirstLayer<'_, '_>>,
-        turn: impl FnOnce(&mut [f32]) -> Result<(), ModelError>,
-        mix: impl FnOnce(Rows<'_>, Rows<'_>, Rows<'_>, RowsMut<'_>, &mut [f32]) -> Result<(), ModelError>,
-    ) -> Result<(), ModelError> {
-        let width = self.width();
-        self.residual.run(context, a, |s| {
-            let input = s.input.unwrap_or(s.mixed);
-            match first {
-                None => self.qkv.apply(context, input, s.projected, Extra::default(), s.scratch)?,
-                Some(FirstLayer { cache, keys }) => cache.fill(keys, s.projected, |rows, out| {
-                    let input = &input[rows.start * width..rows.end * width];
-                    self.qkv.apply(context, input, out, Extra::default(), s.scratch)
-                })?,
-            }
-            turn(s.projected)?;
-            let stride = 3 * width;
-            let part = |i: usize| Rows::new(s.projected.get(i * width..).unwrap_or_default(), stride);
-            mix(part(0), part(1), part(2), RowsMut::new(s.mixed, width), s.scratch)?;
-            self.out.apply(context, s.mixed, s.out, Extra::residual(s.residual), s.scratch)
-        })
+    /// Queries, keys and values in what [`SelfAttention::project`] gives.
+    fn parts<'p>(&self, projected: &'p [f32]) -> (Rows<'p>, Rows<'p>, Rows<'p>) {
+        let (width, stride) = (self.width(), self.projected_width());
+        let part = |i: usize| Rows::new(projected.get(i * width..).unwrap_or_default(), stride);
+        (part(0), part(1), part(2))
+    }
+
+    fn mask<'k>(&self, keys: KeptKeys<'k>, causal: bool) -> Mask<'k> {
+        let window = self.window.map(|window| window.saturating_add(1));
+        Mask { causal, window, keys, terms: ScoreTerms::NONE }
+    }
+
+    /// The map of the mixed values, and what stands behind it.
+    fn output<P: Parallel>(&self, context: &Context<'_, P>, a: &mut Activations<'_>) -> Result<(), ModelError> {
+        self.out.apply(context, a.mixed, a.y, Extra::residual(a.x), a.scratch)?;
+        self.residual.leave(context.isa, a)
     }
 }
 

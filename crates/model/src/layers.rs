@@ -68,6 +68,18 @@ impl<'a> Activations<'a> {
             scratch: arena.take(arena.left())?,
         })
     }
+
+    /// The same, lent.
+    pub(crate) fn reborrow(&mut self) -> Activations<'_> {
+        Activations {
+            x: self.x,
+            y: self.y,
+            mixed: self.mixed,
+            projected: self.projected,
+            hidden: self.hidden,
+            scratch: self.scratch,
+        }
+    }
 }
 
 /// The residual connection around a sublayer, with the norm where the model has it.
@@ -87,6 +99,34 @@ impl Residual {
         Self { placement: NormPlacement::Post, norm: None }
     }
 
+    fn is_before(&self) -> bool {
+        self.norm.is_some() && self.placement == NormPlacement::Pre
+    }
+
+    /// Before a sublayer: its input, which [`Residual::input`] finds, is normalised to `mixed` where the norm stands before.
+    pub(crate) fn enter(&self, isa: Isa, a: &mut Activations<'_>) -> Result<(), ModelError> {
+        match &self.norm {
+            Some(norm) if self.is_before() => norm.apply(isa, a.x, a.mixed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The sublayer's input.
+    pub(crate) fn input<'x>(&self, x: &'x [f32], mixed: &'x [f32]) -> &'x [f32] {
+        if self.is_before() { mixed } else { x }
+    }
+
+    /// After a sublayer, which has left in `y` what it gave and the residual stream: the next state of the stream to `x`.
+    pub(crate) fn leave(&self, isa: Isa, a: &mut Activations<'_>) -> Result<(), ModelError> {
+        match &self.norm {
+            Some(norm) if !self.is_before() => norm.apply(isa, a.y, a.x),
+            _ => {
+                core::mem::swap(&mut a.x, &mut a.y);
+                Ok(())
+            }
+        }
+    }
+
     /// Runs a sublayer, `map`, which maps its input and adds the residual stream.
     pub(crate) fn run<P: Parallel>(
         &self,
@@ -94,12 +134,9 @@ impl Residual {
         a: &mut Activations<'_>,
         map: impl FnOnce(Sublayer<'_>) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
-        let before = self.norm.as_ref().filter(|_| self.placement == NormPlacement::Pre);
-        if let Some(norm) = before {
-            norm.apply(context.isa, a.x, a.mixed)?;
-        }
+        self.enter(context.isa, a)?;
         map(Sublayer {
-            input: before.is_none().then_some(&*a.x),
+            input: (!self.is_before()).then_some(&*a.x),
             residual: a.x,
             mixed: a.mixed,
             projected: a.projected,
@@ -107,13 +144,7 @@ impl Residual {
             scratch: a.scratch,
             out: a.y,
         })?;
-        match &self.norm {
-            Some(norm) if before.is_none() => norm.apply(context.isa, a.y, a.x),
-            _ => {
-                core::mem::swap(&mut a.x, &mut a.y);
-                Ok(())
-            }
-        }
+        self.leave(context.isa, a)
     }
 }
 

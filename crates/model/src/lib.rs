@@ -43,6 +43,8 @@ mod marian_student;
 #[cfg(feature = "alloc")]
 mod norm;
 #[cfg(feature = "alloc")]
+mod parts;
+#[cfg(feature = "alloc")]
 mod plan;
 #[cfg(feature = "alloc")]
 mod projections;

@@ -178,6 +178,14 @@ impl Linear {
         self.weights.memory() + self.bias.as_ref().map_or(0, |bias| size_of_val(bias.as_slice()))
     }
 
+    /// Rows below which a thread had better not read all weights for rows of its own, since it would wait for them.
+    pub(crate) const fn least_rows(&self) -> usize {
+        match self.weights {
+            Packed::F32(_) => 16,
+            Packed::F16(_) | Packed::Bf16(_) | Packed::Int8 { .. } => 8,
+        }
+    }
+
     /// Scratch that the map needs, or with which it is fastest, for as many rows.
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);
@@ -232,6 +240,8 @@ impl Linear {
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.
                 let most = mixed_rows(self.inputs, parallel.threads());
+                // Equally many each time, since the weights are read every time.
+                let most = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
                 for first in (0..rows).step_by(most) {
                     let count = most.min(rows - first);
                     let mut arena = Arena::new(scratch);

@@ -12,7 +12,7 @@ use kernform_model::{
     Session, Source, WeightType,
 };
 use kernform_simd::Isa;
-use kernform_tensor::Serial;
+use kernform_tensor::{Parallel, Serial};
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -79,33 +79,51 @@ fn encoding_and_decoding_allocate_nothing() {
     }
 }
 
+/// Two threads, one of which does all: the other's allocations would not be counted.
+struct Two;
+
+impl Parallel for Two {
+    fn threads(&self) -> usize {
+        2
+    }
+
+    fn for_each<T: Send, F: Fn(usize, &mut T) + Sync>(&self, items: &mut [T], f: F) {
+        Serial.for_each(items, f);
+    }
+}
+
+/// Alone, and with tokens enough for threads that have rows of their own.
 #[test]
 fn encoders_allocate_nothing() {
     for name in ["bert", "bert_classifier", "bert_mlm", "distilbert", "roberta", "albert", "modernbert", "esm"] {
         for kind in WeightType::ALL {
             let case = Case::open(name);
             let model = EncoderModel::load_as(&case.folder, case.folder.config(), Isa::best(), kind).expect("it loads");
-            let limits = EncoderLimits { sequences: 3, tokens: 30 };
-            let plan = EncoderPlan::new(&model, limits, &Serial).expect("the limits are sound");
+            let limits = EncoderLimits { sequences: 9, tokens: 40 };
+            let plan = EncoderPlan::new(&model, limits, &Two).expect("the limits are sound");
             let mut buffer = vec![0.0; plan.scratch_len()];
             let mut session = EncoderSession::new(&model, &plan, &mut buffer).expect("the buffer is long enough");
-            let ids = [7, 5, 90, 11, 23, 8, 2, 31, 2];
-            let types = [0, 1, 0, 1, 1, 0, 0, 0, 1];
-            let types = (model.config().token_types > 1).then_some(&types[..]);
-            let inputs = PackedInputs { input_ids: &ids, token_type_ids: types, lengths: &[4, 5] };
-            let mut pooled = vec![0.0; 2 * model.config().width];
-            let mut out = vec![0.0; 9 * model.config().vocab_size];
+            let ids = [7, 5, 90, 11, 23, 8, 2, 31, 2].repeat(4);
+            let types = [0, 1, 0, 1, 1, 0, 0, 0, 1].repeat(4);
+            let types = (model.config().token_types > 1).then_some(types.as_slice());
+            let lengths = [4, 5].repeat(4);
+            let inputs = PackedInputs { input_ids: &ids, token_type_ids: types, lengths: &lengths };
+            let mut pooled = vec![0.0; 8 * model.config().width];
+            let mut out = vec![0.0; 36 * model.config().vocab_size];
 
             let before = COUNT.get();
-            for _ in 0..2 {
-                session.run(&Serial, &inputs).expect("the batch runs");
-                session.pool(Pooling::Mean, true, &mut pooled).expect("it ran");
-                if let Some((rows, outputs)) = session.head_shape() {
-                    session.head(&Serial, &mut out[..rows * outputs]).expect("the model has a head");
-                }
-            }
+            pass(&mut session, &Serial, &inputs, &mut out);
+            pass(&mut session, &Two, &inputs, &mut out);
+            session.pool(Pooling::Mean, true, &mut pooled).expect("it ran");
             assert_eq!(COUNT.get() - before, 0, "{name} in {} allocates", kind.name());
             assert!(pooled.iter().all(|x| x.is_finite()));
         }
+    }
+}
+
+fn pass(session: &mut EncoderSession<'_>, parallel: &impl Parallel, inputs: &PackedInputs<'_>, out: &mut [f32]) {
+    session.run(parallel, inputs).expect("the batch runs");
+    if let Some((rows, outputs)) = session.head_shape() {
+        session.head(parallel, &mut out[..rows * outputs]).expect("the model has a head");
     }
 }

@@ -154,6 +154,8 @@ fn every_way_in(isa: Isa, kind: WeightType) {
             ("the scalar level", packed(&reference, &Serial, &sequences)),
             ("a packed batch", packed(&model, &Serial, &sequences)),
             ("a packed batch on 2 threads", packed(&model, &Threads(2), &sequences)),
+            ("a packed batch on more threads than tokens", packed(&model, &Threads(70), &sequences)),
+            ("each alone on 2 threads", alone(&model, &Threads(2), &sequences)),
         ];
         for (way, actual) in ways {
             assert_same_bits(&format!("{name} in {}, {way}", kind.name()), &actual, &expected);

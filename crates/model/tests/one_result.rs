@@ -12,10 +12,16 @@ use kernform_testkit::{assert_same_bits, isa_tests};
 
 const FAMILIES: [&str; 3] = ["marian", "bart", "m2m_100"];
 
-const LIMITS: Limits = Limits { rows: 5, sources: 4, source_len: 12, target_len: 8, encode_tokens: 24 };
+const LIMITS: Limits = Limits { rows: 5, sources: 4, source_len: 12, target_len: 8, encode_tokens: 36 };
 
+/// Tokens enough for two threads that have rows of their own.
 fn sources() -> Vec<Vec<u32>> {
-    vec![vec![7, 5, 90, 11, 23, 8, 2], vec![31, 2], vec![64, 12, 12, 77, 9, 6, 41, 40, 39, 38, 37, 2]]
+    vec![
+        vec![7, 5, 90, 11, 23, 8, 2],
+        vec![31, 2],
+        vec![64, 12, 12, 77, 9, 6, 41, 40, 39, 38, 37, 2],
+        vec![64, 12, 80, 5, 9, 6, 41, 14, 15, 38, 37, 2],
+    ]
 }
 
 /// Begins with no padding token, which M2M-100 would number otherwise when it is fed alone (transformers does the same).
@@ -107,6 +113,7 @@ fn every_way_gives_the_same_bits(isa: Isa) {
             ("a padded batch on 2 threads", padded(&model, &Threads(2))),
             ("steps over the caches", stepwise(&model, &Serial, 0)),
             ("steps over the caches on 3 threads", stepwise(&model, &Threads(3), 0)),
+            ("steps over the caches on 2 threads", stepwise(&model, &Threads(2), 0)),
             ("steps with all projections kept", stepwise(&model, &Serial, usize::MAX)),
             ("steps with too little room for projections", stepwise(&model, &Threads(2), 7)),
         ];

@@ -166,6 +166,7 @@ fn every_way_gives_the_same_bits(isa: Isa) {
         let alone = |source| logits(&scalar, &Serial, core::slice::from_ref(source)).concat();
         let expected: Vec<_> = sources().iter().flat_map(alone).collect();
         assert_same_bits("a batch", &logits(&model, &Serial, &sources()).concat(), &expected);
+        assert_same_bits("a batch on 2 threads", &logits(&model, &Threads(2), &sources()).concat(), &expected);
         assert_same_bits("a batch on 3 threads", &logits(&model, &Threads(3), &sources()).concat(), &expected);
         for beams in [1, 3] {
             let expected = translated(&scalar, &Serial, beams, beams);

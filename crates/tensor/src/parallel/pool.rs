@@ -6,6 +6,12 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 /// Runs items on a rayon pool: the global one or one of its own. Clones share the pool.
+///
+/// A caller outside of the pool wakes one of its threads for each kernel and sleeps meanwhile. For a model, which is many
+/// kernels, call [`ThreadPool::install`] once around all of it and give it [`RayonPool::global`], which is the pool of the
+/// calling thread there. Where passes are short, keep each thread on a core of its own
+/// ([`ThreadPoolBuilder::start_handler`] is where to say so): some systems leave threads that have just been woken on one core
+/// for milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct RayonPool {
     // `None`: the pool of the calling thread, which is the global one outside of any pool.
