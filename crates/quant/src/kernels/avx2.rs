@@ -38,6 +38,7 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;
+    type Dot = __m256i;
 
     const LANES: usize = 8;
     const SIGNED: bool = !VNNI;
@@ -59,7 +60,8 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
 
     operations! {
         and(a: __m256i, mask: u8) -> __m256i = _mm256_and_si256(a, _mm256_set1_epi8(mask.cast_signed()));
-        or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        merge(low: __m256i, high: __m256i, mask: u8) -> __m256i = _mm256_or_si256(
+            low, _mm256_and_si256(high, _mm256_set1_epi8(mask.cast_signed())));
         shr(a: __m256i, bits: u32) -> __m256i = _mm256_srl_epi16(a, count(bits));
         shl(a: __m256i, bits: u32) -> __m256i = _mm256_sll_epi16(a, count(bits));
         splat_int(value: i32) -> __m256i = _mm256_set1_epi32(value);
@@ -109,11 +111,20 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
         unsafe { _mm256_srai_epi32::<16>(if upper { a } else { _mm256_slli_epi32::<16>(a) }) }
     }
 
+    #[inline(always)]
+    fn begin(self, sum: __m256i) -> __m256i {
+        sum
+    }
+    #[inline(always)]
+    fn end(self, dot: __m256i) -> __m256i {
+        dot
+    }
+
     /// `vpdpbusd` saturates nowhere. `vpmaddubsw` saturates at 2^15: two products of a code up to 63 with a byte up to 127
     /// stay at 16,002. Signed codes of eight bits give their sign to the other byte, which is -127 at least and so can
     /// take it; their magnitude is 128 at most, and two products stay at 32,512.
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: __m256i, codes: __m256i, a: i32) -> __m256i {
+    fn dot<const MAX: u8>(self, acc: __m256i, codes: __m256i, a: i32, _: usize) -> __m256i {
         // SAFETY: the token exists only after detection.
         unsafe {
             let a = _mm256_set1_epi32(a);
