@@ -49,6 +49,7 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
     type Bytes = __m512i;
     type Ints = __m512i;
     type Floats = __m512;
+    type Step = i32;
     type Dot = __m512i;
 
     const LANES: usize = 16;
@@ -118,6 +119,11 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
         unsafe { _mm512_srai_epi32::<16>(if upper { a } else { _mm512_slli_epi32::<16>(a) }) }
     }
 
+    #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
+    }
     #[inline(always)]
     fn begin(self, sum: __m512i) -> __m512i {
         sum

@@ -42,6 +42,8 @@ pub(crate) trait Vector: Copy {
     type Ints: Copy;
     /// An `f32` a lane.
     type Floats: Copy;
+    /// Four bytes of a row, for all lanes.
+    type Step: Copy;
     /// The sums of a dot product on their way.
     type Dot: Copy;
 
@@ -75,9 +77,11 @@ pub(crate) trait Vector: Copy {
 
     /// Begins a dot product with what it shall be added to.
     fn begin(self, sum: Self::Ints) -> Self::Dot;
+    /// The four bytes of word `at` of four. A level that reads all four has tiles of one row only.
+    unsafe fn load_step(self, words: *const i32, at: usize) -> Self::Step;
     /// `dot` plus the four products of each lane's codes, none above `MAX`, with the four bytes of `a` (-127 to 127); so
     /// many more such steps follow. `MAX` 255 stands for codes of eight bits in the form of the level.
-    fn dot<const MAX: u8>(self, dot: Self::Dot, codes: Self::Bytes, a: i32, left: usize) -> Self::Dot;
+    fn dot<const MAX: u8>(self, dot: Self::Dot, codes: Self::Bytes, a: Self::Step, left: usize) -> Self::Dot;
     /// The sum after the last step.
     fn end(self, dot: Self::Dot) -> Self::Ints;
     /// `acc` plus the two products of each lane's `i16` with those of `a`.

@@ -56,6 +56,7 @@ macro_rules! floats {
 impl<S: Simd> Vector for One<S> {
     type Bytes = [u8; 4];
     type Ints = i32;
+    type Step = i32;
     type Dot = i32;
 
     const LANES: usize = 1;
@@ -105,6 +106,11 @@ impl<S: Simd> Vector for One<S> {
     #[inline(always)]
     fn lookup(self, a: [u8; 4]) -> [u8; 4] {
         a.map(|a| IQ4_TABLE[usize::from(a & 15)].cast_unsigned())
+    }
+    #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
     }
     #[inline(always)]
     fn begin(self, sum: i32) -> i32 {
@@ -173,6 +179,7 @@ fn even(a: i16x8) -> i16x8 {
 impl<S: Simd> Vector for Four<S> {
     type Bytes = i16x8;
     type Ints = i32x4;
+    type Step = i32;
     type Dot = i32x4;
 
     const LANES: usize = 4;
@@ -225,6 +232,11 @@ impl<S: Simd> Vector for Four<S> {
     fn lookup(self, a: i16x8) -> i16x8 {
         let value = |code: u8| IQ4_TABLE[usize::from(code & 15)].cast_unsigned() ^ 0x80;
         i16x8::new(a.to_array().map(|pair| i16::from_le_bytes(pair.to_le_bytes().map(value))))
+    }
+    #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
     }
     #[inline(always)]
     fn begin(self, sum: i32x4) -> i32x4 {

@@ -131,15 +131,14 @@ impl Rows {
         }
     }
 
-    /// The word of step `i` of row `r`.
-    ///
-    /// # Safety
-    /// The record must have that word and row.
+    /// Four words of row `r` among which that of step `t` is, counted from step `first`, a multiple of four; and its place there.
+    /// Where rows stand in groups the other words are not the row's.
     #[inline(always)]
-    unsafe fn step<V: Vector, const ROWS: usize>(self, r: usize, i: usize) -> i32 {
-        let (record, at, width) = self.group::<V, ROWS>(r);
-        // SAFETY: by the caller's word.
-        unsafe { *record.add(i / 2 * 2 * width + 2 * at + i % 2) }
+    fn step<V: Vector, const ROWS: usize>(self, r: usize, first: usize, t: usize) -> (*const i32, usize) {
+        match self.group::<V, ROWS>(r) {
+            (record, _, 1) => (record.wrapping_add(first + t / 4 * 4), t % 4),
+            (record, at, width) => (record.wrapping_add((first + t) / 2 * 2 * width + 2 * at + t % 2), 0),
+        }
     }
 
     /// The word `i` of row `r`, which is no step's.
@@ -240,7 +239,31 @@ fn float(bits: i32) -> f32 {
     f32::from_bits(bits.cast_unsigned())
 }
 
-/// `init` plus the products of `steps` steps of part `s`, for all rows.
+/// Calls `f` for both parts of a pair: no loop, for their codes stand in different bits.
+#[inline(always)]
+pub(super) fn both(mut f: impl FnMut(usize)) {
+    f(0);
+    f(1);
+}
+
+/// Calls `f` for each step of a part: no loop where a part has four or eight, for how codes are taken out depends on the step.
+#[inline(always)]
+fn each_step(steps: usize, mut f: impl FnMut(usize)) {
+    for first in (0..steps).step_by(8) {
+        f(first);
+        f(first + 1);
+        f(first + 2);
+        f(first + 3);
+        if steps > 4 {
+            f(first + 4);
+            f(first + 5);
+            f(first + 6);
+            f(first + 7);
+        }
+    }
+}
+
+/// `init` plus the products of part `s`, for all rows.
 ///
 /// # Safety
 /// The records must be readable.
@@ -254,26 +277,31 @@ unsafe fn dots<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
 ) -> Grid<V::Ints, ROWS, N> {
     let steps = C::FORMAT.block_len() / C::FORMAT.subs() / 4;
     let mut dots = init.map(|init| init.map(|init| v.begin(init)));
-    for t in 0..steps {
-        for n in 0..N {
-            // SAFETY: by the caller's word.
-            let step = unsafe { C::step(v, place.codes::<V>(n), s, t) };
-            for (r, dots) in dots.iter_mut().enumerate() {
-                // SAFETY: as above.
-                let a = unsafe { rows.step::<V, ROWS>(r, s * steps + t) };
-                let left = steps - 1 - t;
-                // `C::MAX` cannot be a parameter of a function here; all but one branch fall away.
-                dots[n] = match C::MAX {
-                    0..=3 => v.dot::<3>(dots[n], step, a, left),
-                    4..=7 => v.dot::<7>(dots[n], step, a, left),
-                    8..=15 => v.dot::<15>(dots[n], step, a, left),
-                    16..=31 => v.dot::<31>(dots[n], step, a, left),
-                    32..=63 => v.dot::<63>(dots[n], step, a, left),
-                    _ => v.dot::<255>(dots[n], step, a, left),
-                };
+    each_step(
+        steps,
+        #[inline(always)]
+        |t| {
+            for n in 0..N {
+                // SAFETY: by the caller's word.
+                let step = unsafe { C::step(v, place.codes::<V>(n), s, t) };
+                for (r, dots) in dots.iter_mut().enumerate() {
+                    let (words, at) = rows.step::<V, ROWS>(r, s * steps, t);
+                    // SAFETY: as above.
+                    let a = unsafe { v.load_step(words, at) };
+                    let left = steps - 1 - t;
+                    // `C::MAX` cannot be a parameter of a function here; all but one branch fall away.
+                    dots[n] = match C::MAX {
+                        0..=3 => v.dot::<3>(dots[n], step, a, left),
+                        4..=7 => v.dot::<7>(dots[n], step, a, left),
+                        8..=15 => v.dot::<15>(dots[n], step, a, left),
+                        16..=31 => v.dot::<31>(dots[n], step, a, left),
+                        32..=63 => v.dot::<63>(dots[n], step, a, left),
+                        _ => v.dot::<255>(dots[n], step, a, left),
+                    };
+                }
             }
-        }
-    }
+        },
+    );
     dots.map(|dots| dots.map(|dot| v.end(dot)))
 }
 
@@ -359,16 +387,19 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 sum = sum.map(|sum| sum.map(|sum| v.shl_int(sum, offset)));
             }
             for p in 0..subs / 2 {
-                for half in 0..2 {
-                    let s = 2 * p + half;
-                    let dot = dots::<V, C, ROWS, N>(v, place, s, rows, [[v.splat_int(0); N]; ROWS]);
-                    for n in 0..N {
-                        let scale = v.half(scale_pair::<V, C>(v, place, n, p), half == 1);
-                        for (dot, sum) in dot.iter().zip(&mut sum) {
-                            sum[n] = v.add_int(sum[n], v.mul_int(dot[n], scale));
+                both(
+                    #[inline(always)]
+                    |half| {
+                        let s = 2 * p + half;
+                        let dot = dots::<V, C, ROWS, N>(v, place, s, rows, [[v.splat_int(0); N]; ROWS]);
+                        for n in 0..N {
+                            let scale = v.half(scale_pair::<V, C>(v, place, n, p), half == 1);
+                            for (dot, sum) in dot.iter().zip(&mut sum) {
+                                sum[n] = v.add_int(sum[n], v.mul_int(dot[n], scale));
+                            }
                         }
-                    }
-                }
+                    },
+                );
             }
         }
         for n in 0..N {

@@ -3,6 +3,11 @@
 //! The codes of a part are taken out of their words once and stay in registers while the groups pass, each of which needs
 //! four sums; what the groups keep beyond a part is one vector a row.
 
+#![expect(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "`settle` reads nothing, and the pointer is not what it is about"
+)]
+
 use core::arch::aarch64::*;
 
 use super::Neon;
@@ -85,15 +90,13 @@ macro_rules! settle {
 unsafe fn codes<P: Products, C: Codes>(v: Neon<P>, words: *const u8, s: usize, t: usize, minus: i8) -> [Eight; 4] {
     // SAFETY: by the caller's word.
     unsafe {
-        let step = |t| {
+        let step = |t: usize| {
             let codes = vreinterpretq_s8_u8(C::step(v, words, s, t));
             if minus == 0 { codes } else { vsubq_s8(codes, vdupq_n_s8(minus)) }
         };
-        let mut codes = [[vdupq_n_s8(0); 2]; 4];
-        for (i, codes) in codes.iter_mut().take(32 / C::FORMAT.subs()).enumerate() {
-            *codes = P::arrange([step(t + 2 * i), step(t + 2 * i + 1)]);
-        }
-        codes
+        let pair = |i: usize| P::arrange([step(t + 2 * i), step(t + 2 * i + 1)]);
+        let none = [vdupq_n_s8(0); 2];
+        if C::FORMAT.subs() == 16 { [pair(0), pair(1), none, none] } else { [pair(0), pair(1), pair(2), pair(3)] }
     }
 }
 
@@ -200,23 +203,26 @@ unsafe fn blocks_256<P: Products, C: Codes, const GROUPS: usize>(v: Neon<P>, t: 
                 } else {
                     for p in 0..subs / 2 {
                         let pair = tile::scale_pair::<_, C>(v, place, 0, p);
-                        for half in 0..2 {
-                            let (s, steps) = (2 * p + half, 64 / subs);
-                            let scales = P::of_columns(v.half(pair, half == 1));
-                            let codes = codes::<P, C>(v, words, s, 0, minus);
-                            let codes = &codes[..steps / 2];
-                            each_group::<GROUPS>(
-                                #[inline(always)]
-                                |g| {
-                                    let dots =
-                                        P::dots(C::MAX, codes, group(record, g).add(s * steps * GROUP), [zero; 4]);
-                                    for ((sum, dot), scale) in sums[g].iter_mut().zip(dots).zip(scales) {
-                                        *sum = vmlaq_s32(*sum, dot, scale);
-                                    }
-                                    settle!(&mut sums[g], record);
-                                },
-                            );
-                        }
+                        tile::both(
+                            #[inline(always)]
+                            |half| {
+                                let (s, steps) = (2 * p + half, 64 / subs);
+                                let scales = P::of_columns(v.half(pair, half == 1));
+                                let codes = codes::<P, C>(v, words, s, 0, minus);
+                                let codes = &codes[..steps / 2];
+                                each_group::<GROUPS>(
+                                    #[inline(always)]
+                                    |g| {
+                                        let a = group(record, g).add(s * steps * GROUP);
+                                        let dots = P::dots(C::MAX, codes, a, [zero; 4]);
+                                        for ((sum, dot), scale) in sums[g].iter_mut().zip(dots).zip(scales) {
+                                            *sum = vmlaq_s32(*sum, dot, scale);
+                                        }
+                                        settle!(&mut sums[g], record);
+                                    },
+                                );
+                            },
+                        );
                     }
                 }
                 let d = match format {

@@ -30,7 +30,8 @@ pub(crate) trait Products: Copy + 'static {
     unsafe fn multiply<C: Codes, const GROUPS: usize>(v: Neon<Self>, args: &TileArgs);
 
     unsafe fn begin(sum: int32x4_t) -> Self::Dot;
-    unsafe fn dot<const MAX: u8>(dot: Self::Dot, codes: int8x16_t, a: int8x16_t, left: usize) -> Self::Dot;
+    /// As for [`Vector`](crate::kernels::Vector), with four steps and which it is.
+    unsafe fn dot<const MAX: u8>(dot: Self::Dot, codes: uint8x16_t, a: (int8x16_t, usize), left: usize) -> Self::Dot;
     unsafe fn end(dot: Self::Dot) -> int32x4_t;
 
     /// Two steps of codes as [`Products::dots`] takes them.
@@ -171,12 +172,22 @@ impl Products for Plain {
     #[inline(always)]
     unsafe fn dot<const MAX: u8>(
         (mut halves, sum): Self::Dot,
-        codes: int8x16_t,
-        a: int8x16_t,
+        codes: uint8x16_t,
+        (a, at): (int8x16_t, usize),
         left: usize,
     ) -> Self::Dot {
         // SAFETY: by the caller's word.
-        unsafe { halves.add(codes, a, left.is_multiple_of(fitting(MAX))) };
+        unsafe {
+            let a = vreinterpretq_s32_s8(a);
+            let a = match at {
+                0 => vdupq_laneq_s32::<0>(a),
+                1 => vdupq_laneq_s32::<1>(a),
+                2 => vdupq_laneq_s32::<2>(a),
+                _ => vdupq_laneq_s32::<3>(a),
+            };
+            let flush = left.is_multiple_of(fitting(MAX));
+            halves.add(vreinterpretq_s8_u8(codes), vreinterpretq_s8_s32(a), flush);
+        }
         (halves, sum)
     }
     #[inline(always)]
@@ -213,17 +224,17 @@ impl Products for Plain {
     }
 }
 
-/// The four products of each lane's bytes with those of `a`, added to `acc`.
+/// The four products of each lane's bytes with those of one lane of `a`, added to `acc`.
 ///
 /// # Safety
 /// The CPU must have FEAT_DotProd.
 #[inline(always)]
-unsafe fn sdot(mut acc: int32x4_t, codes: int8x16_t, a: int8x16_t) -> int32x4_t {
+unsafe fn sdot<const LANE: usize>(mut acc: int32x4_t, codes: uint8x16_t, a: int8x16_t) -> int32x4_t {
     // SAFETY: reads and writes only the named registers; the CPU has the instruction, by the caller's word.
     unsafe {
         asm!(
-            ".arch_extension dotprod", "sdot {acc:v}.4s, {codes:v}.16b, {a:v}.16b",
-            acc = inout(vreg) acc, codes = in(vreg) codes, a = in(vreg) a,
+            ".arch_extension dotprod", "sdot {acc:v}.4s, {codes:v}.16b, {a:v}.4b[{lane}]",
+            acc = inout(vreg) acc, codes = in(vreg) codes, a = in(vreg) a, lane = const LANE,
             options(pure, nomem, nostack, preserves_flags)
         );
     }
@@ -276,9 +287,21 @@ macro_rules! row_by_sdot {
             sum
         }
         #[inline(always)]
-        unsafe fn dot<const MAX: u8>(dot: int32x4_t, codes: int8x16_t, a: int8x16_t, _: usize) -> int32x4_t {
+        unsafe fn dot<const MAX: u8>(
+            dot: int32x4_t,
+            codes: uint8x16_t,
+            (a, at): (int8x16_t, usize),
+            _: usize,
+        ) -> int32x4_t {
             // SAFETY: by the caller's word.
-            unsafe { sdot(dot, codes, a) }
+            unsafe {
+                match at {
+                    0 => sdot::<0>(dot, codes, a),
+                    1 => sdot::<1>(dot, codes, a),
+                    2 => sdot::<2>(dot, codes, a),
+                    _ => sdot::<3>(dot, codes, a),
+                }
+            }
         }
         #[inline(always)]
         unsafe fn end(dot: int32x4_t) -> int32x4_t {

@@ -45,6 +45,7 @@ impl<P: Products> Vector for Neon<P> {
     type Bytes = uint8x16_t;
     type Ints = int32x4_t;
     type Floats = float32x4_t;
+    type Step = (int8x16_t, usize);
     type Dot = P::Dot;
 
     const LANES: usize = 4;
@@ -125,6 +126,11 @@ impl<P: Products> Vector for Neon<P> {
     }
 
     #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> (int8x16_t, usize) {
+        // SAFETY: the caller vouches for the four words.
+        unsafe { (vld1q_s8(words.cast()), at) }
+    }
+    #[inline(always)]
     fn begin(self, sum: int32x4_t) -> P::Dot {
         // SAFETY: the token exists only after detection.
         unsafe { P::begin(sum) }
@@ -135,9 +141,9 @@ impl<P: Products> Vector for Neon<P> {
         unsafe { P::end(dot) }
     }
     #[inline(always)]
-    fn dot<const MAX: u8>(self, dot: P::Dot, codes: uint8x16_t, a: i32, left: usize) -> P::Dot {
+    fn dot<const MAX: u8>(self, dot: P::Dot, codes: uint8x16_t, a: (int8x16_t, usize), left: usize) -> P::Dot {
         // SAFETY: the token exists only after detection.
-        unsafe { P::dot::<MAX>(dot, vreinterpretq_s8_u8(codes), vreinterpretq_s8_s32(vdupq_n_s32(a)), left) }
+        unsafe { P::dot::<MAX>(dot, codes, a, left) }
     }
     #[inline(always)]
     fn dot_pairs(self, acc: int32x4_t, pairs: int32x4_t, a: i32) -> int32x4_t {
