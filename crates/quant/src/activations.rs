@@ -1,11 +1,12 @@
 //! Rows of activations as bytes, in the order in which the kernels read them.
 //!
-//! Rows stand in groups of [`GROUP`]; where their number is no multiple, the last ones make a narrower group. A group of
-//! width `w` is one record a block, and a record is made of words of four bytes, each kind `w` times, once a row:
+//! Rows stand in groups of [`GROUP`]; where their number is no multiple, the last ones stand alone, groups of one. A group of
+//! width `w` is one record a block, and a record is made of words of four bytes, each kind `w` times, once a row (steps by
+//! twos: the first two of each row, then the next two of each, so that 16 bytes are eight values of two rows):
 //!
 //! | words | what |
 //! | --- | --- |
-//! | `w * block / 4` | steps: four bytes of a row, `w` rows side by side |
+//! | `w * block / 4` | steps: four bytes of a row |
 //! | `w` | the scale, an `f32` |
 //! | `w` | the sum of the bytes, negative |
 //! | `w` | 32: scale times sum, an `f32` |
@@ -102,12 +103,22 @@ impl<'a> Activations<'a> {
         self.k / self.format.block_len() * self.format.words()
     }
 
+    /// The place of `row` in its group, and the group's width.
+    pub(crate) const fn place(&self, row: usize) -> (usize, usize) {
+        place(self.rows, row)
+    }
+
     /// The words of `rows` rows from `row` on, which are whole groups.
     #[inline(always)]
     pub(crate) fn groups(&self, row: usize, rows: usize) -> &'a [i32] {
         let each = self.row_words();
         &self.words[row * each..(row + rows) * each]
     }
+}
+
+/// [`Activations::place`] among so many rows.
+const fn place(rows: usize, row: usize) -> (usize, usize) {
+    if row < rows / GROUP * GROUP { (row % GROUP, GROUP) } else { (0, 1) }
 }
 
 struct QuantizeRows<'a, 'w> {
@@ -134,15 +145,14 @@ fn quantize_rows<const BLOCK: usize>(format: ActivationFormat, a: MatrixRef<'_, 
     let blocks = a.cols() / BLOCK;
     for i in 0..a.rows() {
         let Some(row) = a.row(i) else { continue };
-        let first = i / GROUP * GROUP;
-        let width = GROUP.min(a.rows() - first);
-        let group = &mut words[first * blocks * format.words()..];
+        let (at, width) = place(a.rows(), i);
+        let group = &mut words[(i - at) * blocks * format.words()..];
         let records = group.chunks_exact_mut(format.words() * width);
         // Two loops, so that the compiler sees the distance of the words.
         if width == GROUP {
-            quantize_row::<BLOCK>(row, records, i - first, GROUP);
+            quantize_row::<BLOCK>(row, records, at, GROUP);
         } else {
-            quantize_row::<BLOCK>(row, records, i - first, width);
+            quantize_row::<BLOCK>(row, records, 0, 1);
         }
     }
 }
@@ -155,53 +165,45 @@ fn quantize_row<'a, const BLOCK: usize>(
     width: usize,
 ) {
     for (x, record) in row.as_chunks::<BLOCK>().0.iter().zip(records) {
-        let mut q = [0; BLOCK];
-        let scale = quantize_vectors(x, &mut q);
-        store_record(&q, scale, &mut record[at..], width);
+        store_record(x, record, at, width);
     }
 }
 
-/// [`reference::quantize_block`](crate::reference::quantize_block), in an order that vectors can take.
+/// [`reference::quantize_block`](crate::reference::quantize_block), the first half: the scale, and its inverse where the bytes
+/// are not 0.
 #[inline(always)]
-fn quantize_vectors<const BLOCK: usize>(x: &[f32; BLOCK], q: &mut [i8; BLOCK]) -> f32 {
+fn scale<const BLOCK: usize>(x: &[f32; BLOCK]) -> (f32, Option<f32>) {
     // The largest magnitude by its bits: integers, so that the order does not matter and NaN is the largest.
-    let mut bits = [0; 16];
-    for x in x.as_chunks::<16>().0 {
-        for (bits, x) in bits.iter_mut().zip(x) {
-            *bits = (x.to_bits().cast_signed() & 0x7fff_ffff).max(*bits);
-        }
+    let bits = x.iter().fold(0, |bits, x| (x.to_bits() & 0x7fff_ffff).max(bits));
+    let scale = f32::from_bits(bits) / 127.0;
+    if (f32::MIN_POSITIVE..f32::INFINITY).contains(&scale) {
+        (scale, Some(1.0 / scale))
+    } else {
+        (if scale < f32::MIN_POSITIVE { 0.0 } else { scale }, None)
     }
-    let mut half = 8;
-    while half > 0 {
-        for i in 0..half {
-            bits[i] = bits[i].max(bits[i + half]);
-        }
-        half /= 2;
-    }
-    let scale = f32::from_bits(bits[0].cast_unsigned()) / 127.0;
-    if !(f32::MIN_POSITIVE..f32::INFINITY).contains(&scale) {
-        return if scale < f32::MIN_POSITIVE { 0.0 } else { scale };
-    }
-    let inverse = 1.0 / scale;
-    for (q, x) in q.iter_mut().zip(x) {
-        // The bits of `integer + ROUND` are those of ROUND, whose lowest byte is 0, plus the integer.
-        *q = (x * inverse + ROUND).to_bits() as i8;
-    }
-    scale
 }
 
-/// Writes the words of one row into a record that begins at its place, `width` words from each to the next.
+/// Writes the words of row `at` of a group of `width` rows into their record.
 #[inline(always)]
-fn store_record<const BLOCK: usize>(q: &[i8; BLOCK], scale: f32, record: &mut [i32], width: usize) {
-    for (step, word) in q.as_chunks::<4>().0.iter().zip(record.iter_mut().step_by(width)) {
-        *word = i32::from_le_bytes(step.map(i8::cast_unsigned));
-    }
+fn store_record<const BLOCK: usize>(x: &[f32; BLOCK], record: &mut [i32], at: usize, width: usize) {
+    let (scale, inverse) = scale(x);
+    let (x, inverse) = inverse.map_or((&[0.0; BLOCK], 1.0), |inverse| (x, inverse));
+    let (steps, rest) = record.split_at_mut(BLOCK / 4 * width);
     let mut sums = [0; MAX_BLOCK / 16];
-    for (q, sum) in q.as_chunks::<16>().0.iter().zip(&mut sums) {
-        *sum = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
+    // Sixteen values from floats to words, in an order that vectors can take.
+    for ((x, words), sum) in x.as_chunks::<16>().0.iter().zip(steps.chunks_exact_mut(4 * width)).zip(&mut sums) {
+        // The bits of `integer + ROUND` are those of ROUND plus the integer.
+        let q = x.map(|x| (x * inverse + ROUND).to_bits().cast_signed() - ROUND.to_bits().cast_signed());
+        *sum = -q.iter().sum::<i32>();
+        let bytes = q.map(|q| q as u8);
+        for (eight, words) in bytes.as_chunks::<8>().0.iter().zip(words.chunks_exact_mut(2 * width)) {
+            for (step, word) in eight.as_chunks::<4>().0.iter().zip(&mut words[2 * at..2 * at + 2]) {
+                *word = i32::from_le_bytes(*step);
+            }
+        }
     }
     let total = sums[..BLOCK / 16].iter().sum::<i32>();
-    let rest = &mut record[BLOCK / 4 * width..];
+    let rest = &mut rest[at..];
     rest[0] = scale.to_bits().cast_signed();
     rest[width] = total;
     if BLOCK == 32 {

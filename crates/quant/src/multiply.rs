@@ -178,7 +178,7 @@ impl Product<'_> {
     #[inline(always)]
     fn panel<V: Vector>(&self, v: V, wide: Option<Tile<V>>, rows: Range<usize>, columns: Range<usize>) {
         let format = self.weights.format();
-        let (m, k) = self.a.shape();
+        let (_, k) = self.a.shape();
         let blocks = k / format.block_len();
         let mut init = [0.0; MAX_COLS];
         if let Some(bias) = self.bias.and_then(|bias| bias.get(columns.clone())) {
@@ -193,10 +193,12 @@ impl Product<'_> {
         let words = self.a.format().words();
         let mut row = rows.start;
         while row < rows.end {
-            // The group of the last rows may be narrow. Tiles cover whole groups, or one row of any.
-            let width = GROUP.min(m - row / GROUP * GROUP);
-            let whole = if width < GROUP { width } else { (rows.end - row) / GROUP * GROUP };
-            let fits = |height: &&usize| **height == width || **height <= whole && height.is_multiple_of(GROUP);
+            let left = rows.end - row;
+            let (first_row, width) = self.a.place(row);
+            let fits = |height: &&usize| match width {
+                GROUP => **height <= left && height.is_multiple_of(GROUP),
+                _ => **height <= left.min(GROUP - 1),
+            };
             let height = V::HEIGHTS.iter().rev().find(fits).copied().unwrap_or(1);
             let of_panel;
             let tile = match &wide {
@@ -206,7 +208,7 @@ impl Product<'_> {
                     &of_panel
                 }
             };
-            let group = self.a.groups(row / GROUP * GROUP, tile.rows.max(width));
+            let group = self.a.groups(row - first_row, tile.rows.max(width));
             let mut out = [0.0; MAX_ROWS * PANEL];
             let out = &mut out[..tile.rows * out_stride];
             for column in (0..columns.len()).step_by(tile.cols) {
@@ -215,9 +217,10 @@ impl Product<'_> {
                     panel,
                     panel_stride,
                     column,
-                    rows: group.as_ptr().wrapping_add(row % GROUP),
+                    rows: group.as_ptr(),
+                    first_row,
                     width,
-                    group_stride: GROUP * blocks * words,
+                    group_stride: width * blocks * words,
                     init: init.as_ptr(),
                     out: out.as_mut_ptr(),
                     out_stride,

@@ -99,7 +99,7 @@ fn check(isa: Isa, format: Format, case: &Case) {
 }
 
 /// Rows around the edges of groups and tiles, columns around those of panels and of the tiles of several, and rows so
-/// long that they are cut into chunks of 512 KiB or of 12: (m, n, k), of which k becomes whole blocks.
+/// long that they are cut into chunks of 512 KiB or of 12 or 16: (m, n, k), of which k becomes whole blocks.
 fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
     // About 1.4 bytes a value.
     let chunks = prop::sample::select(vec![3072usize, 8192, 31_744, 40_960]).prop_flat_map(|k| {
@@ -107,7 +107,7 @@ fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
         (prop_oneof![2 => rows - 2..=rows + 3, 1 => 2 * rows - 2..=2 * rows + 3], 1usize..=2, Just(k))
     });
     prop_oneof![
-        4 => (extent_near(&[4, 8, 12]), 1usize..=20, 0usize..=512),
+        4 => (extent_near(&[4, 8, 12, 16]), 1usize..=20, 0usize..=512),
         4 => (prop_oneof![2 => Just(1usize), 1 => 1usize..=6], extent_near(&[16, 32, 64]), 0usize..=512),
         2 => chunks,
     ]

@@ -28,6 +28,18 @@ fn run_vnni<J: Job>(v: Avx2<true>, job: J) -> J::Output {
     job.run(v)
 }
 
+/// Sums of a dot product on their way: of pairs in 16 bits as long as they fit there, and in 32.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    narrow: __m256i,
+    sum: __m256i,
+}
+
+/// How many sums of two products fit 16 bits.
+const fn fitting(max: u8) -> usize {
+    if max > 63 { 1 } else { i16::MAX as usize / (2 * 127 * max as usize) }
+}
+
 #[inline(always)]
 fn count(bits: u32) -> __m128i {
     // SAFETY: SSE2 is in the baseline.
@@ -38,6 +50,8 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;
+    type Step = i32;
+    type Dot = Sums;
 
     const LANES: usize = 8;
     const SIGNED: bool = !VNNI;
@@ -59,7 +73,8 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
 
     operations! {
         and(a: __m256i, mask: u8) -> __m256i = _mm256_and_si256(a, _mm256_set1_epi8(mask.cast_signed()));
-        or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        merge(low: __m256i, high: __m256i, mask: u8) -> __m256i = _mm256_or_si256(
+            low, _mm256_and_si256(high, _mm256_set1_epi8(mask.cast_signed())));
         shr(a: __m256i, bits: u32) -> __m256i = _mm256_srl_epi16(a, count(bits));
         shl(a: __m256i, bits: u32) -> __m256i = _mm256_sll_epi16(a, count(bits));
         splat_int(value: i32) -> __m256i = _mm256_set1_epi32(value);
@@ -109,23 +124,44 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
         unsafe { _mm256_srai_epi32::<16>(if upper { a } else { _mm256_slli_epi32::<16>(a) }) }
     }
 
+    #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
+    }
+    #[inline(always)]
+    fn begin(self, sum: __m256i) -> Sums {
+        // SAFETY: the token exists only after detection.
+        Sums { narrow: unsafe { _mm256_setzero_si256() }, sum }
+    }
+    #[inline(always)]
+    fn end(self, dot: Sums) -> __m256i {
+        dot.sum
+    }
+
     /// `vpdpbusd` saturates nowhere. `vpmaddubsw` saturates at 2^15: two products of a code up to 63 with a byte up to 127
     /// stay at 16,002. Signed codes of eight bits give their sign to the other byte, which is -127 at least and so can
     /// take it; their magnitude is 128 at most, and two products stay at 32,512.
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: __m256i, codes: __m256i, a: i32) -> __m256i {
+    fn dot<const MAX: u8>(self, mut dot: Sums, codes: __m256i, a: i32, left: usize) -> Sums {
         // SAFETY: the token exists only after detection.
         unsafe {
             let a = _mm256_set1_epi32(a);
             if VNNI {
-                return _mm256_dpbusd_avx_epi32(acc, codes, a);
+                dot.sum = _mm256_dpbusd_avx_epi32(dot.sum, codes, a);
+                return dot;
             }
             let pairs = if MAX <= 63 {
                 _mm256_maddubs_epi16(codes, a)
             } else {
                 _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(a, codes))
             };
-            _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            dot.narrow = _mm256_add_epi16(dot.narrow, pairs);
+            if left.is_multiple_of(fitting(MAX)) {
+                dot.sum = _mm256_add_epi32(dot.sum, _mm256_madd_epi16(dot.narrow, _mm256_set1_epi16(1)));
+                dot.narrow = _mm256_setzero_si256();
+            }
+            dot
         }
     }
     #[inline(always)]

@@ -49,6 +49,8 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
     type Bytes = __m512i;
     type Ints = __m512i;
     type Floats = __m512;
+    type Step = i32;
+    type Dot = __m512i;
 
     const LANES: usize = 16;
     const SIGNED: bool = false;
@@ -74,7 +76,8 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
 
     operations! {
         and(a: __m512i, mask: u8) -> __m512i = _mm512_and_si512(a, _mm512_set1_epi8(mask.cast_signed()));
-        or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        merge(low: __m512i, high: __m512i, mask: u8) -> __m512i = _mm512_or_si512(
+            low, _mm512_and_si512(high, _mm512_set1_epi8(mask.cast_signed())));
         shr(a: __m512i, bits: u32) -> __m512i = _mm512_srl_epi16(a, count(bits));
         shl(a: __m512i, bits: u32) -> __m512i = _mm512_sll_epi16(a, count(bits));
         lookup(a: __m512i) -> __m512i = _mm512_shuffle_epi8(
@@ -116,11 +119,25 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
         unsafe { _mm512_srai_epi32::<16>(if upper { a } else { _mm512_slli_epi32::<16>(a) }) }
     }
 
+    #[inline(always)]
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
+    }
+    #[inline(always)]
+    fn begin(self, sum: __m512i) -> __m512i {
+        sum
+    }
+    #[inline(always)]
+    fn end(self, dot: __m512i) -> __m512i {
+        dot
+    }
+
     /// `vpdpbusd` adds four products of an unsigned and a signed byte in 32 bits and saturates nowhere. Without it:
     /// `vpmaddubsw` saturates at 2^15, and two products of a code up to 63 with a byte up to 127 stay at 16,002; codes of
     /// eight bits are widened instead.
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: __m512i, codes: __m512i, a: i32) -> __m512i {
+    fn dot<const MAX: u8>(self, acc: __m512i, codes: __m512i, a: i32, _: usize) -> __m512i {
         // SAFETY: the token exists only after detection.
         unsafe {
             let a = _mm512_set1_epi32(a);

@@ -36,17 +36,22 @@ fn nibble<V: Vector>(v: V, word: V::Bytes, upper: bool) -> V::Bytes {
     v.and(if upper { v.shr(word, 4) } else { word }, 15)
 }
 
-/// The bits `mask` of `word` after a shift that brings bit `from` to bit `to`.
+/// A shift that brings bit `from` of each byte to bit `to`; bits may cross from byte to byte.
 #[inline(always)]
-fn bits<V: Vector>(v: V, word: V::Bytes, from: usize, to: usize, mask: u8) -> V::Bytes {
-    let word = if from > to {
+fn shift<V: Vector>(v: V, word: V::Bytes, from: usize, to: usize) -> V::Bytes {
+    if from > to {
         v.shr(word, (from - to) as u32)
     } else if from < to {
         v.shl(word, (to - from) as u32)
     } else {
         word
-    };
-    v.and(word, mask)
+    }
+}
+
+/// The two bits of step `t`.
+#[inline(always)]
+fn two_bits<V: Vector>(v: V, word: V::Bytes, t: usize) -> V::Bytes {
+    v.and(shift(v, word, 2 * t, 0), 3)
 }
 
 macro_rules! codes {
@@ -87,7 +92,7 @@ unsafe fn nibble_32<V: Vector>(v: V, words: *const u8, t: usize) -> V::Bytes {
 #[inline(always)]
 unsafe fn five_32<V: Vector>(v: V, words: *const u8, t: usize) -> V::Bytes {
     // SAFETY: the caller vouches for the record.
-    unsafe { v.or(nibble_32(v, words, t), bits(v, word(v, words, 4), t, 4, 16)) }
+    unsafe { v.merge(nibble_32(v, words, t), shift(v, word(v, words, 4), t, 4), 16) }
 }
 
 /// Nibbles of two parts, of which `each` words stand together.
@@ -112,21 +117,21 @@ codes! {
     /// Word.
     Q8_0: max 255, offset Some(7), signed scales false, |v, words, _s, t| v.full(word(v, words, t));
     /// Word, two bits.
-    Q2K: max 3, offset None, signed scales false, |v, words, s, t| bits(v, word(v, words, s), 2 * t, 0, 3);
+    Q2K: max 3, offset None, signed scales false, |v, words, s, t| two_bits(v, word(v, words, s), t);
     /// Word, two bits, third bit.
     Q3K: max 7, offset Some(2), signed scales true, |v, words, s, t| {
-        let high = bits(v, word(v, words, s / 2 * 3 + 2), t + 4 * (s % 2), 2, 4);
-        v.or(bits(v, word(v, words, s / 2 * 3 + s % 2), 2 * t, 0, 3), high)
+        let high = shift(v, word(v, words, s / 2 * 3 + 2), t + 4 * (s % 2), 2);
+        v.merge(two_bits(v, word(v, words, s / 2 * 3 + s % 2), t), high, 4)
     };
     /// Word, nibble.
     Q4K: max 15, offset None, signed scales false, |v, words, s, t| nibble_k(v, words, 8, s, t);
     /// Word, nibble, fifth bit.
     Q5K: max 31, offset None, signed scales false, |v, words, s, t| {
-        v.or(nibble_k(v, words, 10, s, t), bits(v, word(v, words, s / 2 * 10 + 8 + s % 2), t, 4, 16))
+        v.merge(nibble_k(v, words, 10, s, t), shift(v, word(v, words, s / 2 * 10 + 8 + s % 2), t, 4), 16)
     };
     /// Word, nibble, two more bits.
     Q6K: max 63, offset Some(5), signed scales true, |v, words, s, t| {
-        v.or(nibble_k(v, words, 6, s, t), bits(v, word(v, words, s / 2 * 6 + 4 + s % 2), 2 * t, 4, 48))
+        v.merge(nibble_k(v, words, 6, s, t), shift(v, word(v, words, s / 2 * 6 + 4 + s % 2), 2 * t, 4), 48)
     };
     /// Word.
     Q8K: max 255, offset Some(7), signed scales false, |v, words, _s, t| v.full(word(v, words, t));

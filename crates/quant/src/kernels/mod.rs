@@ -27,7 +27,7 @@ use crate::Format;
 pub(crate) use tile::TileArgs;
 
 /// Rows of the largest tile of any level.
-pub(crate) const MAX_ROWS: usize = 12;
+pub(crate) const MAX_ROWS: usize = if cfg!(target_arch = "aarch64") { 16 } else { 12 };
 
 /// The operations of a level. A value of the type is the proof that the CPU has it.
 ///
@@ -42,6 +42,10 @@ pub(crate) trait Vector: Copy {
     type Ints: Copy;
     /// An `f32` a lane.
     type Floats: Copy;
+    /// Four bytes of a row, for all lanes.
+    type Step: Copy;
+    /// The sums of a dot product on their way.
+    type Dot: Copy;
 
     /// Lanes; divides [`PANEL`](crate::layout::PANEL).
     const LANES: usize;
@@ -55,12 +59,13 @@ pub(crate) trait Vector: Copy {
     fn tile(format: Format, rows: usize) -> Tile<Self>;
     /// The tile for one row and several panels, each a stream of its own from memory; `None` where one panel is enough.
     fn panels(format: Format) -> Option<Tile<Self>>;
-    /// The rows of its tiles: 1, perhaps fewer than a group, then whole groups.
+    /// The rows of its tiles: 1, perhaps 2 and 3, then whole groups; 1 alone is for rows in groups too.
     const HEIGHTS: &[usize];
 
     unsafe fn load_bytes(self, from: *const u8) -> Self::Bytes;
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
-    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// `low` and those bits of `high` that `mask` has, where `low` has none.
+    fn merge(self, low: Self::Bytes, high: Self::Bytes, mask: u8) -> Self::Bytes;
     /// Shifts to the right; bits cross from byte to byte.
     fn shr(self, a: Self::Bytes, bits: u32) -> Self::Bytes;
     /// Shifts to the left; bits cross from byte to byte.
@@ -70,9 +75,15 @@ pub(crate) trait Vector: Copy {
     /// The values of the non-linear formats for indices below 16, in the form of the level.
     fn lookup(self, a: Self::Bytes) -> Self::Bytes;
 
-    /// `acc` plus the four products of each lane's codes, none above `MAX`, with the four bytes of `a` (-127 to 127).
-    /// `MAX` 255 stands for codes of eight bits in the form of the level.
-    fn dot<const MAX: u8>(self, acc: Self::Ints, codes: Self::Bytes, a: i32) -> Self::Ints;
+    /// Begins a dot product with what it shall be added to.
+    fn begin(self, sum: Self::Ints) -> Self::Dot;
+    /// The four bytes of word `at` of four. A level that reads all four has tiles of one row only.
+    unsafe fn load_step(self, words: *const i32, at: usize) -> Self::Step;
+    /// `dot` plus the four products of each lane's codes, none above `MAX`, with the four bytes of `a` (-127 to 127); so
+    /// many more such steps follow. `MAX` 255 stands for codes of eight bits in the form of the level.
+    fn dot<const MAX: u8>(self, dot: Self::Dot, codes: Self::Bytes, a: Self::Step, left: usize) -> Self::Dot;
+    /// The sum after the last step.
+    fn end(self, dot: Self::Dot) -> Self::Ints;
     /// `acc` plus the two products of each lane's `i16` with those of `a`.
     fn dot_pairs(self, acc: Self::Ints, pairs: Self::Ints, a: i32) -> Self::Ints;
     fn splat_int(self, value: i32) -> Self::Ints;
@@ -126,10 +137,13 @@ pub(crate) fn dispatch<J: Job>(isa: Isa, job: J) -> J::Output {
         Level::Avx2 => job.run(unsafe { avx2::Avx2::<false>::new() }),
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Level::NeonDotprod | Level::NeonI8mm => job.run(unsafe { neon::Neon::<true>::new() }),
+        Level::NeonI8mm => job.run(unsafe { neon::Neon::<neon::I8mm>::new() }),
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Level::Neon => job.run(unsafe { neon::Neon::<false>::new() }),
+        Level::NeonDotprod => job.run(unsafe { neon::Neon::<neon::Dotprod>::new() }),
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Level::Neon => job.run(unsafe { neon::Neon::<neon::Plain>::new() }),
         _ => isa.dispatch(Narrow(job)),
     }
 }

@@ -56,6 +56,8 @@ macro_rules! floats {
 impl<S: Simd> Vector for One<S> {
     type Bytes = [u8; 4];
     type Ints = i32;
+    type Step = i32;
+    type Dot = i32;
 
     const LANES: usize = 1;
     const SIGNED: bool = true;
@@ -86,8 +88,8 @@ impl<S: Simd> Vector for One<S> {
         a.map(|a| a & mask)
     }
     #[inline(always)]
-    fn or(self, a: [u8; 4], b: [u8; 4]) -> [u8; 4] {
-        (u32::from_ne_bytes(a) | u32::from_ne_bytes(b)).to_ne_bytes()
+    fn merge(self, low: [u8; 4], high: [u8; 4], mask: u8) -> [u8; 4] {
+        (u32::from_ne_bytes(low) | u32::from_ne_bytes(self.and(high, mask))).to_ne_bytes()
     }
     #[inline(always)]
     fn shr(self, a: [u8; 4], bits: u32) -> [u8; 4] {
@@ -106,7 +108,20 @@ impl<S: Simd> Vector for One<S> {
         a.map(|a| IQ4_TABLE[usize::from(a & 15)].cast_unsigned())
     }
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: i32, codes: [u8; 4], a: i32) -> i32 {
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
+    }
+    #[inline(always)]
+    fn begin(self, sum: i32) -> i32 {
+        sum
+    }
+    #[inline(always)]
+    fn end(self, dot: i32) -> i32 {
+        dot
+    }
+    #[inline(always)]
+    fn dot<const MAX: u8>(self, acc: i32, codes: [u8; 4], a: i32, _: usize) -> i32 {
         let product = |(code, a): (u8, u8)| i32::from(code.cast_signed()) * i32::from(a.cast_signed());
         codes.into_iter().zip(a.to_le_bytes()).map(product).fold(acc, |acc, product| acc + product)
     }
@@ -164,6 +179,8 @@ fn even(a: i16x8) -> i16x8 {
 impl<S: Simd> Vector for Four<S> {
     type Bytes = i16x8;
     type Ints = i32x4;
+    type Step = i32;
+    type Dot = i32x4;
 
     const LANES: usize = 4;
     const SIGNED: bool = false;
@@ -195,8 +212,8 @@ impl<S: Simd> Vector for Four<S> {
         a & i16x8::splat(i16::from_ne_bytes([mask, mask]))
     }
     #[inline(always)]
-    fn or(self, a: i16x8, b: i16x8) -> i16x8 {
-        a | b
+    fn merge(self, low: i16x8, high: i16x8, mask: u8) -> i16x8 {
+        low | self.and(high, mask)
     }
     // The sign that comes in from above is masked away, as are the bits that cross from byte to byte.
     #[inline(always)]
@@ -217,7 +234,20 @@ impl<S: Simd> Vector for Four<S> {
         i16x8::new(a.to_array().map(|pair| i16::from_le_bytes(pair.to_le_bytes().map(value))))
     }
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: i32x4, codes: i16x8, a: i32) -> i32x4 {
+    unsafe fn load_step(self, words: *const i32, at: usize) -> i32 {
+        // SAFETY: the caller vouches for the word.
+        unsafe { *words.add(at) }
+    }
+    #[inline(always)]
+    fn begin(self, sum: i32x4) -> i32x4 {
+        sum
+    }
+    #[inline(always)]
+    fn end(self, dot: i32x4) -> i32x4 {
+        dot
+    }
+    #[inline(always)]
+    fn dot<const MAX: u8>(self, acc: i32x4, codes: i16x8, a: i32, _: usize) -> i32x4 {
         let [a0, a1, a2, a3] = a.to_le_bytes().map(|a| i16::from(a.cast_signed()));
         let odd = even(codes >> 8);
         acc + even(codes).dot(i16x8::new([a0, a2, a0, a2, a0, a2, a0, a2]))

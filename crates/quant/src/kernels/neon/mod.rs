@@ -1,67 +1,67 @@
-//! Advanced SIMD, with the dot product of bytes where `DOTPROD` says so: 4 lanes, a quarter of a panel.
+//! Advanced SIMD, with the dot product of bytes and with their matrix product where the CPU has them: 4 lanes, a quarter of
+//! a panel.
+
+mod groups;
+mod levels;
 
 use core::arch::aarch64::*;
+use core::marker::PhantomData;
 
 use super::{Job, Tile, Vector, choose_tile, memory, operations};
 use crate::Format;
 use crate::format::IQ4_TABLE;
+use levels::Products;
+pub(crate) use levels::{Dotprod, I8mm, Plain};
 
-/// Proof of Advanced SIMD, and of FEAT_DotProd.
+/// Proof of Advanced SIMD, and of what `P` multiplies bytes with.
 #[derive(Clone, Copy)]
-pub(crate) struct Neon<const DOTPROD: bool>(());
+pub(crate) struct Neon<P>(PhantomData<P>);
 
-impl<const DOTPROD: bool> Neon<DOTPROD> {
+impl<P: Products> Neon<P> {
     /// # Safety
     /// The CPU must have what the type says.
     pub(super) const unsafe fn new() -> Self {
-        Neon(())
+        Neon(PhantomData)
     }
 }
 
-#[target_feature(enable = "neon")]
-fn run<J: Job>(v: Neon<false>, job: J) -> J::Output {
-    job.run(v)
+/// A shift by a constant: the loops around it are unrolled, and one branch is left.
+macro_rules! by_constant {
+    ($bits:expr, $shift:ident($a:expr), $none:expr) => {
+        match $bits {
+            1 => $shift::<1>($a),
+            2 => $shift::<2>($a),
+            3 => $shift::<3>($a),
+            4 => $shift::<4>($a),
+            5 => $shift::<5>($a),
+            6 => $shift::<6>($a),
+            7 => $shift::<7>($a),
+            _ => $none,
+        }
+    };
 }
 
-#[target_feature(enable = "neon,dotprod")]
-fn run_dotprod<J: Job>(v: Neon<true>, job: J) -> J::Output {
-    job.run(v)
-}
-
-/// The four products of each lane's bytes with those of `a`, added to `acc`.
-///
-/// # Safety
-/// The CPU must have FEAT_DotProd.
-#[inline(always)]
-unsafe fn sdot(mut acc: int32x4_t, codes: int8x16_t, a: int8x16_t) -> int32x4_t {
-    // SAFETY: by the caller's word. The intrinsic is not stable; the instruction reads and writes the named registers.
-    unsafe {
-        core::arch::asm!(
-            ".arch_extension dotprod", "sdot {acc:v}.4s, {codes:v}.16b, {a:v}.16b",
-            acc = inout(vreg) acc, codes = in(vreg) codes, a = in(vreg) a,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    acc
-}
-
-impl<const DOTPROD: bool> Vector for Neon<DOTPROD> {
+impl<P: Products> Vector for Neon<P> {
     type Bytes = uint8x16_t;
     type Ints = int32x4_t;
     type Floats = float32x4_t;
+    type Step = (int8x16_t, usize);
+    type Dot = P::Dot;
 
     const LANES: usize = 4;
     const SIGNED: bool = true;
-    const HEIGHTS: &[usize] = &[1, 4];
+    const HEIGHTS: &[usize] = P::HEIGHTS;
 
     #[inline(always)]
     fn vectorize<J: Job>(self, job: J) -> J::Output {
-        // SAFETY: the token exists only after detection.
-        unsafe { if DOTPROD { run_dotprod(Neon(()), job) } else { run(Neon(()), job) } }
+        P::vectorize(self, job)
     }
 
     fn tile(format: Format, rows: usize) -> Tile<Self> {
-        choose_tile!(Self, format, rows; 4: 2, 1: 4)
+        match rows {
+            1 => choose_tile!(Self, format, 1; 1: 4),
+            _ => groups::tile(format, rows),
+        }
     }
 
     fn panels(_: Format) -> Option<Tile<Self>> {
@@ -70,18 +70,17 @@ impl<const DOTPROD: bool> Vector for Neon<DOTPROD> {
 
     operations! {
         and(a: uint8x16_t, mask: u8) -> uint8x16_t = vandq_u8(a, vdupq_n_u8(mask));
-        or(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t = vorrq_u8(a, b);
-        // A negative count shifts to the right.
-        shr(a: uint8x16_t, bits: u32) -> uint8x16_t = vshlq_u8(a, vdupq_n_s8(-(bits as i8)));
-        shl(a: uint8x16_t, bits: u32) -> uint8x16_t = vshlq_u8(a, vdupq_n_s8(bits as i8));
+        merge(low: uint8x16_t, high: uint8x16_t, mask: u8) -> uint8x16_t = vbslq_u8(vdupq_n_u8(mask), high, low);
+        shr(a: uint8x16_t, bits: u32) -> uint8x16_t = by_constant!(bits, vshrq_n_u8(a), a);
+        shl(a: uint8x16_t, bits: u32) -> uint8x16_t = by_constant!(bits, vshlq_n_u8(a), a);
         full(a: uint8x16_t) -> uint8x16_t = veorq_u8(a, vdupq_n_u8(0x80));
         lookup(a: uint8x16_t) -> uint8x16_t = vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(IQ4_TABLE.as_ptr())), a);
         splat_int(value: i32) -> int32x4_t = vdupq_n_s32(value);
         add_int(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
         mul_int(a: int32x4_t, b: int32x4_t) -> int32x4_t = vmulq_s32(a, b);
-        shl_int(a: int32x4_t, bits: u32) -> int32x4_t = vshlq_s32(a, vdupq_n_s32(bits.cast_signed()));
+        shl_int(a: int32x4_t, bits: u32) -> int32x4_t = by_constant!(bits, vshlq_n_s32(a), a);
         nibbles(a: int32x4_t, bits: u32) -> int32x4_t = vreinterpretq_s32_u16(vandq_u16(
-            vshlq_u16(vreinterpretq_u16_s32(a), vdupq_n_s16(-(bits as i16))), vdupq_n_u16(15)));
+            by_constant!(bits, vshrq_n_u16(vreinterpretq_u16_s32(a)), vreinterpretq_u16_s32(a)), vdupq_n_u16(15)));
         to_floats(a: int32x4_t) -> float32x4_t = vcvtq_f32_s32(a);
         splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
         mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
@@ -126,29 +125,32 @@ impl<const DOTPROD: bool> Vector for Neon<DOTPROD> {
         unsafe { vshrq_n_s32::<16>(if upper { a } else { vshlq_n_s32::<16>(a) }) }
     }
 
-    /// `sdot` adds four products of signed bytes in 32 bits. Without it, products of bytes (16,256 at most) fit 16 bits,
-    /// and are added in pairs into 32.
     #[inline(always)]
-    fn dot<const MAX: u8>(self, acc: int32x4_t, codes: uint8x16_t, a: i32) -> int32x4_t {
+    unsafe fn load_step(self, words: *const i32, at: usize) -> (int8x16_t, usize) {
+        // SAFETY: the caller vouches for the four words.
+        unsafe { (vld1q_s8(words.cast()), at) }
+    }
+    #[inline(always)]
+    fn begin(self, sum: int32x4_t) -> P::Dot {
         // SAFETY: the token exists only after detection.
-        unsafe {
-            let codes = vreinterpretq_s8_u8(codes);
-            let a = vreinterpretq_s8_s32(vdupq_n_s32(a));
-            if DOTPROD {
-                return sdot(acc, codes, a);
-            }
-            let low = vpaddlq_s16(vmull_s8(vget_low_s8(codes), vget_low_s8(a)));
-            let high = vpaddlq_s16(vmull_high_s8(codes, a));
-            vaddq_s32(acc, vpaddq_s32(low, high))
-        }
+        unsafe { P::begin(sum) }
+    }
+    #[inline(always)]
+    fn end(self, dot: P::Dot) -> int32x4_t {
+        // SAFETY: as above.
+        unsafe { P::end(dot) }
+    }
+    #[inline(always)]
+    fn dot<const MAX: u8>(self, dot: P::Dot, codes: uint8x16_t, a: (int8x16_t, usize), left: usize) -> P::Dot {
+        // SAFETY: the token exists only after detection.
+        unsafe { P::dot::<MAX>(dot, codes, a, left) }
     }
     #[inline(always)]
     fn dot_pairs(self, acc: int32x4_t, pairs: int32x4_t, a: i32) -> int32x4_t {
         // SAFETY: the token exists only after detection.
         unsafe {
-            let (pairs, a) = (vreinterpretq_s16_s32(pairs), vreinterpretq_s16_s32(vdupq_n_s32(a)));
-            let low = vmull_s16(vget_low_s16(pairs), vget_low_s16(a));
-            vaddq_s32(acc, vpaddq_s32(low, vmull_high_s16(pairs, a)))
+            let acc = vmlal_n_s16(acc, vmovn_s32(pairs), a as i16);
+            vmlal_n_s16(acc, vshrn_n_s32::<16>(pairs), (a >> 16) as i16)
         }
     }
 }
