@@ -39,7 +39,13 @@ pub(super) struct Product<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Sink<'a> {
     /// They are scaled and finished.
-    Floats { c: Output, col_scale: Scale<'a>, epilogue: Epilogue<'a> },
+    Floats {
+        c: Output,
+        col_scale: Scale<'a>,
+        epilogue: Epilogue<'a>,
+        /// Whether the scaled sum is rounded before the bias is added, in either class.
+        rounds_twice: bool,
+    },
     /// They are written as they are; the place is one of `i32`.
     Integers { c: Output },
 }
@@ -133,7 +139,7 @@ impl Block<'_> {
             }
             let (Rows::Dynamic(values) | Rows::Static { values, .. }) = self.p.rows else { continue };
             let mut chunk = [0; CHUNK];
-            let shift = if format == Format::Unsigned { 128 } else { 0 };
+            let shift = format.shift();
             for from in (0..k).step_by(CHUNK) {
                 let count = CHUNK.min(k - from);
                 let into = &mut into[from * format.bytes()..];
@@ -211,9 +217,9 @@ fn pack_bytes(row: Option<&[i8]>, format: Format, into: &mut [u8], get: impl Fn(
     match (row, format) {
         (Some(row), Format::Wide) => widen(row, into),
         (Some(row), Format::Signed) => signed(into)[..row.len()].copy_from_slice(row),
-        (Some(row), Format::Unsigned) => {
+        (Some(row), Format::Unsigned | Format::Shifted) => {
             for (into, value) in into.iter_mut().zip(row) {
-                *into = value.cast_unsigned() ^ 0x80;
+                *into = value.cast_unsigned().wrapping_add(format.shift());
             }
         }
         (None, Format::Wide) => {
@@ -222,9 +228,8 @@ fn pack_bytes(row: Option<&[i8]>, format: Format, into: &mut [u8], get: impl Fn(
             }
         }
         (None, _) => {
-            let flip = if format == Format::Unsigned { 0x80 } else { 0 };
             for (j, into) in into.iter_mut().enumerate() {
-                *into = get(j).cast_unsigned() ^ flip;
+                *into = get(j).cast_unsigned().wrapping_add(format.shift());
             }
         }
     }

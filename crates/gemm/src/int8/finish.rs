@@ -17,6 +17,7 @@ pub(super) struct Finish<'a> {
     col: usize,
     width: usize,
     valid: usize,
+    rounds_twice: bool,
     /// Factors and biases of the tile's columns, filled up to its width.
     col_scale: [f32; MAX_COLS],
     bias: [f32; MAX_COLS],
@@ -25,8 +26,10 @@ pub(super) struct Finish<'a> {
 impl<'a> Finish<'a> {
     /// For the `valid` of `width` columns from `col` on.
     pub(super) fn new(sink: &'a Sink<'a>, col: usize, width: usize, valid: usize) -> Self {
-        let mut finish = Finish { sink, col, width, valid, col_scale: [0.0; MAX_COLS], bias: [0.0; MAX_COLS] };
-        if let Sink::Floats { col_scale, epilogue, .. } = sink {
+        let (col_scale, bias) = ([0.0; MAX_COLS], [0.0; MAX_COLS]);
+        let mut finish = Finish { sink, col, width, valid, rounds_twice: false, col_scale, bias };
+        if let Sink::Floats { col_scale, epilogue, rounds_twice, .. } = sink {
+            finish.rounds_twice = *rounds_twice;
             for (j, scale) in finish.col_scale[..valid].iter_mut().enumerate() {
                 *scale = col_scale.get(col + j);
             }
@@ -79,7 +82,10 @@ impl<'a> Finish<'a> {
                 // SAFETY: as many sums as a vector has lanes; an `i32` may be read as the float of its bits.
                 let sums = s.bits(unsafe { s.load_ptr(sums.as_ptr().cast()) });
                 let scale = s.mul(row_scale, s.load(col_scale));
-                let result = activate(s.mul_add(s.float_of_i32(sums), scale, s.load(bias)));
+                let (sums, bias) = (s.float_of_i32(sums), s.load(bias));
+                let scaled =
+                    if self.rounds_twice { s.add(s.mul(sums, scale), bias) } else { s.mul_add(sums, scale, bias) };
+                let result = activate(scaled);
                 let col = v * S::LANES;
                 if col >= self.valid {
                     break;
