@@ -58,7 +58,7 @@ impl Rotary {
 pub(crate) struct SelfAttention {
     qkv: Linear,
     out: Linear,
-    heads: Heads,
+    pub(crate) heads: Heads,
     scale: f32,
     /// How positions turn queries and keys, where they enter so.
     rotary: Option<Arc<Rotary>>,
@@ -152,7 +152,8 @@ impl SelfAttention {
         )
     }
 
-    fn run<P: Parallel>(
+    /// Attention with `turn` for queries and keys, and `mix` as the kernel that mixes the values.
+    pub(crate) fn run<P: Parallel>(
         &self,
         context: &Context<'_, P>,
         a: &mut Activations<'_>,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_scratch_len, quantize_rows};
+use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len, quantize_rows};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_math::Activation;
 use kernform_simd::Isa;
@@ -70,9 +70,11 @@ enum Packed {
 }
 
 /// How inputs become bytes.
-enum ToBytes {
+pub(crate) enum ToBytes {
     /// By one multiplier.
     With(f32),
+    /// By one multiplier, for the product whose pairs saturate; its shift is taken back in the bias.
+    Shifted(f32),
     /// Mixed, each row by a multiplier of its own.
     Mixed(Hadamard),
 }
@@ -151,18 +153,18 @@ impl Linear {
         Ok(Self { inputs, outputs, weights: Packed::new(weights, inputs, outputs, kind)?, bias })
     }
 
-    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it. Inputs are multiplied by
-    /// `multiplier` and rounded to bytes.
+    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it, or of the sums of a product
+    /// whose pairs saturate.
     pub(crate) fn of_bytes(
         bytes: &[i8],
         inputs: usize,
         scales: Vec<f32>,
-        multiplier: f32,
+        to_bytes: ToBytes,
         bias: Option<Vec<f32>>,
     ) -> Result<Self, ModelError> {
         let outputs = scales.len();
         let values = PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?;
-        let weights = Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) };
+        let weights = Packed::Int8 { values, scales, inputs: to_bytes };
         Ok(Self { inputs, outputs, weights, bias })
     }
 
@@ -182,7 +184,9 @@ impl Linear {
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match self.weights {
-            Packed::Int8 { inputs: ToBytes::With(_), .. } => gemm_i8_scratch_len(threads, rows, outputs, inputs),
+            Packed::Int8 { inputs: ToBytes::With(_) | ToBytes::Shifted(_), .. } => {
+                gemm_i8_scratch_len(threads, rows, outputs, inputs)
+            }
             Packed::Int8 { inputs: ToBytes::Mixed(_), .. } => {
                 let rows = rows.min(mixed_rows(inputs, threads));
                 gemm_i8_scratch_len(threads, rows, outputs, inputs).saturating_add(rounded(rows.saturating_mul(inputs)))
@@ -228,6 +232,10 @@ impl Linear {
             Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) } => {
                 let rows = Rows::Static { values: a, multiplier: *multiplier, scale: 1.0 / multiplier };
                 gemm_i8(isa, parallel, rows, values, Scale::Each(scales), c, &epilogue, scratch)?;
+            }
+            Packed::Int8 { values, scales, inputs: ToBytes::Shifted(multiplier) } => {
+                let (a, scales) = ((a, *multiplier), Scale::Each(scales));
+                gemm_i8_saturating(isa, parallel, a, values, scales, c, &epilogue, scratch)?;
             }
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use kernform_gemm::int8::{PackedI8, Rows as Inputs, Scale, gemm_i8, gemm_i8_scratch_len};
+use kernform_gemm::int8::{PackedI8, Rows as Inputs, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
@@ -68,6 +68,10 @@ impl Output {
         match (&self.weights, &table.rows) {
             (Weights::F32(weights), _) => {
                 gemm(context.isa, context.parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?;
+            }
+            (Weights::I8(weights), Rows::I8 { input_multiplier, saturating: Some(factor), .. }) => {
+                let (a, factor) = ((a, *input_multiplier), Scale::One(*factor));
+                gemm_i8_saturating(context.isa, context.parallel, a, weights, factor, c, &epilogue, scratch)?;
             }
             (Weights::I8(weights), Rows::I8 { scale, input_multiplier, .. }) => {
                 let inputs = Inputs::Static { values: a, multiplier: *input_multiplier, scale: 1.0 / input_multiplier };
