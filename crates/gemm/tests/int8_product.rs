@@ -6,7 +6,7 @@ mod emulator;
 mod stored;
 
 use kernform_gemm::int8::{
-    PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_saturating, gemm_i8_scratch_len, reference,
+    PackedI8, Rows, SaturatingI8, Scale, gemm_i8, gemm_i8_i32, gemm_i8_saturating, gemm_i8_scratch_len, reference,
 };
 use kernform_gemm::{Activation, Epilogue};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
@@ -269,7 +269,7 @@ fn check_saturating(isa: Isa, case: &Case) {
     reference::gemm_i8_saturating(a, b.view(), &col_scale, out, bias.as_deref(), act, residual).unwrap();
     let mut epilogue = Epilogue::bias(bias.as_deref()).with_activation(case.activation);
     epilogue.residual = residual;
-    let packed = PackedI8::pack(b.view()).unwrap();
+    let packed = SaturatingI8::new(PackedI8::pack(b.view()).unwrap());
     let col = if case.one_scale { Scale::One(scale) } else { Scale::Each(&col_scale) };
     let mut scratch = scratch(case);
     let (a, out) = ((floats.view(), multiplier), actual.view_mut());

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len, quantize_rows};
+use kernform_gemm::int8::{
+    PackedI8, Rows, SaturatingI8, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len, quantize_rows,
+};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_math::Activation;
 use kernform_simd::Isa;
@@ -67,14 +69,19 @@ enum Packed {
         scales: Vec<f32>,
         inputs: ToBytes,
     },
+    /// Bytes for the product whose pairs saturate, with the factor of each output's sums.
+    Saturating {
+        values: SaturatingI8<'static>,
+        scales: Vec<f32>,
+        /// By which inputs become bytes.
+        multiplier: f32,
+    },
 }
 
 /// How inputs become bytes.
-pub(crate) enum ToBytes {
+enum ToBytes {
     /// By one multiplier.
     With(f32),
-    /// By one multiplier, for the product whose pairs saturate; its shift is taken back in the bias.
-    Shifted(f32),
     /// Mixed, each row by a multiplier of its own.
     Mixed(Hadamard),
 }
@@ -137,6 +144,9 @@ impl Packed {
             Packed::F16(weights) => size_of_val(weights.as_slice()),
             Packed::Bf16(weights) => size_of_val(weights.as_slice()),
             Packed::Int8 { values, scales, .. } => size_of_val(values.as_slice()) + size_of_val(scales.as_slice()),
+            Packed::Saturating { values, scales, .. } => {
+                size_of_val(values.packed().as_slice()) + size_of_val(scales.as_slice())
+            }
         }
     }
 }
@@ -153,19 +163,33 @@ impl Linear {
         Ok(Self { inputs, outputs, weights: Packed::new(weights, inputs, outputs, kind)?, bias })
     }
 
-    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it, or of the sums of a product
-    /// whose pairs saturate.
+    /// Packs bytes `[outputs, inputs]`, each output with the factor that makes floats of it. Inputs are multiplied by
+    /// `multiplier` and rounded to bytes.
     pub(crate) fn of_bytes(
         bytes: &[i8],
         inputs: usize,
         scales: Vec<f32>,
-        to_bytes: ToBytes,
+        multiplier: f32,
         bias: Option<Vec<f32>>,
     ) -> Result<Self, ModelError> {
         let outputs = scales.len();
         let values = PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?;
-        let weights = Packed::Int8 { values, scales, inputs: to_bytes };
+        let weights = Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) };
         Ok(Self { inputs, outputs, weights, bias })
+    }
+
+    /// [`Linear::of_bytes`] for the product whose pairs saturate: the factors are those of its sums, and the shift of its
+    /// inputs is taken back in the bias.
+    pub(crate) fn of_saturating_bytes(
+        bytes: &[i8],
+        inputs: usize,
+        scales: Vec<f32>,
+        multiplier: f32,
+        bias: Vec<f32>,
+    ) -> Result<Self, ModelError> {
+        let outputs = scales.len();
+        let values = SaturatingI8::new(PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?);
+        Ok(Self { inputs, outputs, weights: Packed::Saturating { values, scales, multiplier }, bias: Some(bias) })
     }
 
     pub(crate) fn inputs(&self) -> usize {
@@ -184,7 +208,7 @@ impl Linear {
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match self.weights {
-            Packed::Int8 { inputs: ToBytes::With(_) | ToBytes::Shifted(_), .. } => {
+            Packed::Int8 { inputs: ToBytes::With(_), .. } | Packed::Saturating { .. } => {
                 gemm_i8_scratch_len(threads, rows, outputs, inputs)
             }
             Packed::Int8 { inputs: ToBytes::Mixed(_), .. } => {
@@ -233,7 +257,7 @@ impl Linear {
                 let rows = Rows::Static { values: a, multiplier: *multiplier, scale: 1.0 / multiplier };
                 gemm_i8(isa, parallel, rows, values, Scale::Each(scales), c, &epilogue, scratch)?;
             }
-            Packed::Int8 { values, scales, inputs: ToBytes::Shifted(multiplier) } => {
+            Packed::Saturating { values, scales, multiplier } => {
                 let (a, scales) = ((a, *multiplier), Scale::Each(scales));
                 gemm_i8_saturating(isa, parallel, a, values, scales, c, &epilogue, scratch)?;
             }

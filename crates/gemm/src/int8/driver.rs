@@ -43,8 +43,8 @@ pub(super) enum Sink<'a> {
         c: Output,
         col_scale: Scale<'a>,
         epilogue: Epilogue<'a>,
-        /// Whether the scaled sum is rounded before the bias is added, in either class.
-        rounds_twice: bool,
+        /// Whether the sums are those of shifted bytes of A; then the scaled sum is rounded before the bias is added.
+        is_shifted: bool,
     },
     /// They are written as they are; the place is one of `i32`.
     Integers { c: Output },
@@ -139,7 +139,7 @@ impl Block<'_> {
             }
             let (Rows::Dynamic(values) | Rows::Static { values, .. }) = self.p.rows else { continue };
             let mut chunk = [0; CHUNK];
-            let shift = format.shift();
+            let shift = if format == Format::Unsigned { 128 } else { 0 };
             for from in (0..k).step_by(CHUNK) {
                 let count = CHUNK.min(k - from);
                 let into = &mut into[from * format.bytes()..];
@@ -179,7 +179,7 @@ impl Block<'_> {
             let panel_stride = panel_len(self.p.k);
             let panels = &self.p.b[..(col + width).div_ceil(PANEL) * panel_stride];
             let b = panels[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
-            let finish = Finish::new(&self.p.sink, col, width, valid);
+            let finish = Finish::new(self.p, col, width, valid);
             let mut row = 0;
             for strip in 0..strips {
                 let is_taller = strip < taller;
@@ -217,9 +217,9 @@ fn pack_bytes(row: Option<&[i8]>, format: Format, into: &mut [u8], get: impl Fn(
     match (row, format) {
         (Some(row), Format::Wide) => widen(row, into),
         (Some(row), Format::Signed) => signed(into)[..row.len()].copy_from_slice(row),
-        (Some(row), Format::Unsigned | Format::Shifted) => {
+        (Some(row), Format::Unsigned) => {
             for (into, value) in into.iter_mut().zip(row) {
-                *into = value.cast_unsigned().wrapping_add(format.shift());
+                *into = value.cast_unsigned() ^ 0x80;
             }
         }
         (None, Format::Wide) => {
@@ -228,8 +228,9 @@ fn pack_bytes(row: Option<&[i8]>, format: Format, into: &mut [u8], get: impl Fn(
             }
         }
         (None, _) => {
+            let flip = if format == Format::Unsigned { 0x80 } else { 0 };
             for (j, into) in into.iter_mut().enumerate() {
-                *into = get(j).cast_unsigned().wrapping_add(format.shift());
+                *into = get(j).cast_unsigned() ^ flip;
             }
         }
     }

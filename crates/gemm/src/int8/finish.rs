@@ -4,8 +4,10 @@ use kernform_math::{Activation, vector};
 use kernform_simd::Simd;
 use kernform_tensor::MatrixRef;
 
-use super::driver::Sink;
+use super::driver::{Product, Sink};
 use super::kernels::{MAX_COLS, MAX_TILE};
+use super::multiply::SHIFT;
+use super::packed::packed_sum;
 use crate::driver::Output;
 
 /// The most lanes that a level has.
@@ -17,19 +19,27 @@ pub(super) struct Finish<'a> {
     col: usize,
     width: usize,
     valid: usize,
-    rounds_twice: bool,
+    is_shifted: bool,
     /// Factors and biases of the tile's columns, filled up to its width.
     col_scale: [f32; MAX_COLS],
     bias: [f32; MAX_COLS],
+    /// What the shift of A adds to sums.
+    shift: [i32; MAX_COLS],
 }
 
 impl<'a> Finish<'a> {
     /// For the `valid` of `width` columns from `col` on.
-    pub(super) fn new(sink: &'a Sink<'a>, col: usize, width: usize, valid: usize) -> Self {
-        let (col_scale, bias) = ([0.0; MAX_COLS], [0.0; MAX_COLS]);
-        let mut finish = Finish { sink, col, width, valid, rounds_twice: false, col_scale, bias };
-        if let Sink::Floats { col_scale, epilogue, rounds_twice, .. } = sink {
-            finish.rounds_twice = *rounds_twice;
+    pub(super) fn new(product: &'a Product<'a>, col: usize, width: usize, valid: usize) -> Self {
+        let (col_scale, bias, shift) = ([0.0; MAX_COLS], [0.0; MAX_COLS], [0; MAX_COLS]);
+        let sink = &product.sink;
+        let mut finish = Finish { sink, col, width, valid, is_shifted: false, col_scale, bias, shift };
+        if let Sink::Floats { col_scale, epilogue, is_shifted, .. } = sink {
+            if *is_shifted {
+                finish.is_shifted = true;
+                for (j, shift) in finish.shift[..valid].iter_mut().enumerate() {
+                    *shift = packed_sum(product.b, product.k, col + j).wrapping_mul(SHIFT);
+                }
+            }
             for (j, scale) in finish.col_scale[..valid].iter_mut().enumerate() {
                 *scale = col_scale.get(col + j);
             }
@@ -79,12 +89,16 @@ impl<'a> Finish<'a> {
             let row_scale = s.splat(*scale);
             let constants = self.col_scale.chunks_exact(S::LANES).zip(self.bias.chunks_exact(S::LANES));
             for ((v, sums), (col_scale, bias)) in sums.chunks_exact(S::LANES).enumerate().zip(constants) {
-                // SAFETY: as many sums as a vector has lanes; an `i32` may be read as the float of its bits.
-                let sums = s.bits(unsafe { s.load_ptr(sums.as_ptr().cast()) });
+                // SAFETY: as many integers as a vector has lanes; an `i32` may be read as the float of its bits.
+                let integers = |from: &[i32]| s.bits(unsafe { s.load_ptr(from[..S::LANES].as_ptr().cast()) });
+                let (sums, bias) = (integers(sums), s.load(bias));
                 let scale = s.mul(row_scale, s.load(col_scale));
-                let (sums, bias) = (s.float_of_i32(sums), s.load(bias));
-                let scaled =
-                    if self.rounds_twice { s.add(s.mul(sums, scale), bias) } else { s.mul_add(sums, scale, bias) };
+                let scaled = if self.is_shifted {
+                    let sums = s.add_i32(sums, integers(&self.shift[v * S::LANES..]));
+                    s.add(s.mul(s.float_of_i32(sums), scale), bias)
+                } else {
+                    s.mul_add(s.float_of_i32(sums), scale, bias)
+                };
                 let result = activate(scaled);
                 let col = v * S::LANES;
                 if col >= self.valid {

@@ -1,8 +1,7 @@
 //! The product of int8 matrices, exact in `i32`, and its way back to floats.
 //!
 //! Weights are packed once ([`PackedI8`]), activations come as int8 or are quantised on the way ([`Rows`]). Every sum is
-//! exact, whatever the bytes: -128 on both sides too. No instruction that saturates is used, but in the one product that says so
-//! ([`gemm_i8_saturating`]). The floats at the end have
+//! exact, whatever the bytes: -128 on both sides too. No instruction that saturates is used. The floats at the end have
 //! one order of operations, that of [`reference::gemm_i8`].
 //!
 //! ```
@@ -33,7 +32,11 @@ mod multiply;
 mod packed;
 mod quantize;
 pub mod reference;
+#[cfg(feature = "alloc")]
+mod saturating;
 
-pub use multiply::{Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_saturating, gemm_i8_scratch_len};
+pub use multiply::{Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len};
 pub use packed::{MAX_DEPTH, PackedI8};
 pub use quantize::{LEAST_MAGNITUDE, quantize_rows, quantize_with};
+#[cfg(feature = "alloc")]
+pub use saturating::{SaturatingI8, gemm_i8_saturating};

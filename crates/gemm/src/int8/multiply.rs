@@ -75,6 +75,9 @@ impl Rows<'_> {
     }
 }
 
+/// What is added to bytes of A in the product that saturates.
+pub(super) const SHIFT: i32 = 127;
+
 /// Multiply-adds below which another thread is not worth waking.
 const WORK_PER_PART: usize = 1 << 20;
 
@@ -117,6 +120,20 @@ pub fn gemm_i8(
     epilogue: &Epilogue<'_>,
     scratch: &mut [f32],
 ) -> Result<(), GemmError> {
+    to_floats(isa, parallel, rows, b, (col_scale, false), &mut c, epilogue, scratch)
+}
+
+/// [`gemm_i8`], or (`is_shifted`) the product of A's bytes with [`SHIFT`] added, whose floats are rounded after each operation.
+pub(super) fn to_floats(
+    isa: Isa,
+    parallel: &impl Parallel,
+    rows: Rows<'_>,
+    b: &PackedI8<'_>,
+    (col_scale, is_shifted): (Scale<'_>, bool),
+    c: &mut MatrixMut<'_, f32>,
+    epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
     let (m, _) = rows.shape();
     let (_, n) = b.shape();
     let residual_shape = epilogue.residual.map(|residual| (residual.rows(), residual.cols()));
@@ -126,40 +143,8 @@ pub fn gemm_i8(
         scale.check(m)?;
     }
     col_scale.check(n)?;
-    let sink = Sink::Floats { c: Output::new(&mut c), col_scale, epilogue: *epilogue, rounds_twice: false };
-    run(isa, parallel, rows, b, sink, Kernels::of(isa), scratch)
-}
-
-/// A product that is not exact, for models whose answers are to be those of an engine that computes so (intgemm's shifted
-/// form, in Marian and Bergamot): `c = activation(sum * col_scale + bias) + residual` for A `[m, k]`, B `[k, n]`, C `[m, n]`.
-///
-/// A becomes bytes as [`quantize_with`](super::quantize_with) makes them, with 127 added: 0 to 254. In `sum`, products of
-/// rows `2 i` and `2 i + 1` of B are added in 16 bits that saturate, and these sums in `i32`. Product and sum of the floats
-/// are rounded each, in either class: the bits of [`reference::gemm_i8_saturating`](super::reference::gemm_i8_saturating) on
-/// every level. The shift is in the result; where it is not wanted, `-127 * col_scale * (sum of B's column)` is added to
-/// the bias before.
-///
-/// Nothing is allocated; `scratch` must have [`gemm_i8_scratch_len`] floats, whatever they hold.
-///
-/// # Errors
-/// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
-pub fn gemm_i8_saturating(
-    isa: Isa,
-    parallel: &impl Parallel,
-    (a, multiplier): (MatrixRef<'_, f32>, f32),
-    b: &PackedI8<'_>,
-    col_scale: Scale<'_>,
-    mut c: MatrixMut<'_, f32>,
-    epilogue: &Epilogue<'_>,
-    scratch: &mut [f32],
-) -> Result<(), GemmError> {
-    let residual_shape = epilogue.residual.map(|residual| (residual.rows(), residual.cols()));
-    let bias_len = epilogue.bias.map(<[f32]>::len);
-    check_shapes((a.rows(), a.cols()), b.shape(), (c.rows(), c.cols()), bias_len, residual_shape)?;
-    col_scale.check(b.shape().1)?;
-    let rows = Rows::Static { values: a, multiplier, scale: 1.0 };
-    let sink = Sink::Floats { c: Output::new(&mut c), col_scale, epilogue: *epilogue, rounds_twice: true };
-    run(isa, parallel, rows, b, sink, Kernels::saturating(isa), scratch)
+    let sink = Sink::Floats { c: Output::new(c), col_scale, epilogue: *epilogue, is_shifted };
+    run(isa, parallel, rows, b, sink, scratch)
 }
 
 /// `c = a b` in integers, for A `[m, k]`, B `[k, n]`, C `[m, n]`: exact.
@@ -178,8 +163,7 @@ pub fn gemm_i8_i32(
 ) -> Result<(), GemmError> {
     check_shapes((a.rows(), a.cols()), b.shape(), (c.rows(), c.cols()), None, None)?;
     let c = Output::new(&mut c);
-    let rows = Rows::Quantized { values: a, scale: Scale::One(1.0) };
-    run(isa, parallel, rows, b, Sink::Integers { c }, Kernels::of(isa), scratch)
+    run(isa, parallel, Rows::Quantized { values: a, scale: Scale::One(1.0) }, b, Sink::Integers { c }, scratch)
 }
 
 /// Runs a product whose shapes were checked.
@@ -189,7 +173,6 @@ fn run(
     rows: Rows<'_>,
     b: &PackedI8<'_>,
     sink: Sink<'_>,
-    kernels: &'static Kernels,
     scratch: &mut [f32],
 ) -> Result<(), GemmError> {
     let ((m, k), (_, n)) = (rows.shape(), b.shape());
@@ -199,7 +182,7 @@ fn run(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let product = Product { k, rows, b: b.as_slice(), sink, kernels };
+    let product = Product { k, rows, b: b.as_slice(), sink, kernels: Kernels::of(isa) };
     let grid = grid(threads, m, n, k);
     if grid.rows * grid.cols == 1 {
         compute(isa, &product, &mut Part { rows: 0..m, cols: 0..n, scratch: rest });

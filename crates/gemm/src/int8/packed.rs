@@ -108,6 +108,12 @@ impl<'a> PackedI8<'a> {
         }
     }
 
+    /// Element `(row, col)`; what is packed has no more columns than panels, and no more rows than groups.
+    pub(super) fn get(&self, row: usize, col: usize) -> i8 {
+        let line = col / PANEL * panel_len(self.k) + (1 + row / GROUP) * LINE;
+        self.as_slice()[line + col % PANEL * GROUP + row % GROUP]
+    }
+
     /// Whether the sums that stand before each panel are those of its columns. Reads all of the data: a check for bytes
     /// from a place that is not trusted.
     #[must_use]
@@ -141,6 +147,12 @@ impl PackedI8<'static> {
 /// Bytes of a panel of `k` rows.
 pub(crate) const fn panel_len(k: usize) -> usize {
     (1 + k.div_ceil(GROUP)) * LINE
+}
+
+/// The sum of column `col` of packed data, as it stands there.
+pub(super) fn packed_sum(data: &[i8], k: usize, col: usize) -> i32 {
+    let at = col / PANEL * panel_len(k) + col % PANEL * GROUP;
+    data[at..].first_chunk().map_or(0, |sum| i32::from_le_bytes(sum.map(i8::cast_unsigned)))
 }
 
 /// The sum of column `j` of a panel.

@@ -190,8 +190,7 @@ pub(super) fn row_to_bytes<S: Simd>(
 /// `q = clamp(round(x * multiplier)) + shift`, the low byte of it.
 #[inline(always)]
 fn to_bytes<S: Simd>(s: S, x: &[f32], multiplier: f32, shift: u8, q: &mut [i8]) {
-    // The shift is added to what was rounded: an odd one would turn round where ties go.
-    let factors = (s.splat(multiplier), s.splat_i32(i32::from(shift)));
+    let factors = (s.splat(multiplier), s.splat(ROUND + f32::from(shift)));
     let len = x.len().min(q.len());
     let whole = len / S::LANES * S::LANES;
     for (x, q) in x[..whole].chunks_exact(S::LANES).zip(q[..whole].chunks_exact_mut(S::LANES)) {
@@ -205,11 +204,19 @@ fn to_bytes<S: Simd>(s: S, x: &[f32], multiplier: f32, shift: u8, q: &mut [i8]) 
     }
 }
 
+/// One element of it, without a shift.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(super) fn byte(x: f32, multiplier: f32) -> i8 {
+    // A cast gives 0 for NaN.
+    ((x * multiplier).clamp(-127.0, 127.0) + ROUND - ROUND) as i8
+}
+
 /// One vector of it.
 #[inline(always)]
-fn quantize<S: Simd>(s: S, x: S::F32, (multiplier, shift): (S::F32, S::I32)) -> S::I32 {
+fn quantize<S: Simd>(s: S, x: S::F32, (multiplier, round): (S::F32, S::F32)) -> S::I32 {
     let x = s.mul(x, multiplier);
     let x = s.select(s.is_nan(x), s.splat(0.0), x);
     let x = s.min(s.max(x, s.splat(-127.0)), s.splat(127.0));
-    s.add_i32(s.bits(s.add(x, s.splat(ROUND))), shift)
+    s.bits(s.add(x, round))
 }

@@ -72,8 +72,7 @@ pub fn gemm_i8<T: Float, A: Arithmetic>(
 }
 
 /// `c[i,j] = activate(round(sum * col_scale[j]) + bias[j]) + residual[i,j]`, where products of pairs of rows of B are added
-/// in 16 bits that saturate: the meaning of [`gemm_i8_saturating`](super::gemm_i8_saturating). The bytes of A are those
-/// before 127 is added.
+/// in 16 bits that saturate: the meaning of `gemm_i8_saturating`. The bytes of A are those before 127 is added.
 ///
 /// # Errors
 /// [`GemmError`] where the shapes do not fit.

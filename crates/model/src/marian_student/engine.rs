@@ -85,7 +85,7 @@ fn exp_of_one(x: f32) -> f32 {
     if x > 88.722_83 {
         return f32::INFINITY;
     }
-    if x < -103.972_076 {
+    if x < -103.972_08 {
         return 0.0;
     }
     let scaled = 46.166_241_308_446_83 * f64::from(x);
@@ -138,57 +138,86 @@ pub(super) fn sigmoid_in_place(isa: Isa, x: &mut [f32]) {
 
 /// Layer normalisation of rows as long as `gamma`, each sum a chain from the first element to the last.
 pub(crate) fn layer_norm(isa: Isa, (gamma, beta, epsilon): (&[f32], &[f32], f32), x: &[f32], out: &mut [f32]) {
-    struct Norm<'a, 'o>(&'a [f32], &'a [f32], f32, &'a [f32], &'o mut [f32]);
-    impl Norm<'_, '_> {
-        /// Rows at `first`: their chains run side by side, each waits for its own additions alone.
-        #[inline(always)]
-        fn rows<const ROWS: usize>(&mut self, first: usize) {
-            let width = self.0.len();
-            let rows: [&[f32]; ROWS] = core::array::from_fn(|i| &self.3[(first + i) * width..][..width]);
-            let mut means = [0.0; ROWS];
-            for j in 0..width {
-                for (mean, row) in means.iter_mut().zip(rows) {
-                    *mean += row[j];
+    isa.dispatch(Norm { gamma, beta, epsilon, x, out });
+}
+
+struct Norm<'a, 'o> {
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    epsilon: f32,
+    x: &'a [f32],
+    out: &'o mut [f32],
+}
+
+/// Rows whose chains run side by side, a lane each.
+const ROWS: usize = 16;
+
+impl Kernel for Norm<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.gamma.len().max(1);
+        for (x, out) in self.x.chunks(ROWS * width).zip(self.out.chunks_mut(ROWS * width)) {
+            let count = x.len() / width;
+            let (mut means, mut squares) = ([0.0_f32; ROWS], [0.0_f32; ROWS]);
+            if count == 1 {
+                for x in x {
+                    means[0] += x;
+                }
+                means[0] /= width as f32;
+                for x in x {
+                    let apart = x - means[0];
+                    squares[0] += apart * apart;
+                }
+            } else {
+                for (first, (means, squares)) in
+                    means.chunks_exact_mut(S::LANES).zip(squares.chunks_exact_mut(S::LANES)).enumerate()
+                {
+                    let rows = x.get(first * S::LANES * width..).unwrap_or_default();
+                    if rows.is_empty() {
+                        break;
+                    }
+                    let (mut sum, mut square) = (s.splat(0.0), s.splat(0.0));
+                    columns(s, rows, width, |x| sum = s.add(sum, x));
+                    let mean = s.div(sum, s.splat(width as f32));
+                    columns(s, rows, width, |x| {
+                        let apart = s.sub(x, mean);
+                        square = s.add(square, s.mul(apart, apart));
+                    });
+                    s.store(mean, means);
+                    s.store(square, squares);
                 }
             }
-            means.iter_mut().for_each(|mean| *mean /= width as f32);
-            let mut squares = [0.0; ROWS];
-            for j in 0..width {
-                for ((sum, mean), row) in squares.iter_mut().zip(means).zip(rows) {
-                    let apart = row[j] - mean;
-                    *sum += apart * apart;
-                }
-            }
-            for (i, ((row, mean), sum)) in rows.iter().zip(means).zip(squares).enumerate() {
-                let deviation = libm::sqrtf(sum / width as f32 + self.2);
-                let out = &mut self.4[(first + i) * width..][..width];
-                for (((out, x), gamma), beta) in out.iter_mut().zip(*row).zip(self.0).zip(self.1) {
+            for (i, (x, out)) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate().take(count) {
+                let (mean, deviation) = (means[i], libm::sqrtf(squares[i] / width as f32 + self.epsilon));
+                for (((out, x), gamma), beta) in out.iter_mut().zip(x).zip(self.gamma).zip(self.beta) {
                     *out = beta + gamma * ((x - mean) / deviation);
                 }
             }
         }
     }
-    impl Kernel for Norm<'_, '_> {
-        type Output = ();
+}
 
-        #[inline(always)]
-        fn run<S: Simd>(mut self, _: S) {
-            let count = self.3.len() / self.0.len().max(1);
-            let eights = count / 8 * 8;
-            for first in (0..eights).step_by(8) {
-                self.rows::<8>(first);
-            }
-            for first in (eights..count).step_by(2) {
-                if first + 1 < count { self.rows::<2>(first) } else { self.rows::<1>(first) }
-            }
+/// Hands out the columns of the first rows, as many as there are lanes, one after the other; lanes without a row are 0.
+#[inline(always)]
+fn columns<S: Simd>(s: S, rows: &[f32], width: usize, mut each: impl FnMut(S::F32)) {
+    let zero = s.splat(0.0);
+    for first in (0..width).step_by(S::LANES) {
+        let count = S::LANES.min(width - first);
+        let mut block = [zero; ROWS];
+        for (vector, row) in block[..S::LANES].iter_mut().zip(rows.chunks_exact(width)) {
+            let row = &row[first..first + count];
+            *vector = if count == S::LANES { s.load(row) } else { s.load_or(row, 0.0) };
         }
+        s.transpose(&mut block[..S::LANES]);
+        block[..count].iter().for_each(|column| each(*column));
     }
-    isa.dispatch(Norm(gamma, beta, epsilon, x, out));
 }
 
 /// Scratch for [`attend`] and [`attend_cached`] over at most `tokens` keys.
 pub(super) const fn attend_scratch_len(heads: Heads, tokens: usize) -> usize {
-    tokens.next_multiple_of(KEY_TILE).saturating_mul(heads.head_dim.saturating_add(1))
+    tokens.next_multiple_of(KEY_TILE).saturating_mul(heads.head_dim.saturating_add(ABREAST))
 }
 
 /// Self-attention in each segment.
@@ -201,11 +230,11 @@ pub(super) fn attend(
     scratch: &mut [f32],
 ) -> Result<(), ModelError> {
     for segment in segments {
-        let tokens = segment.key.len();
+        let padded = segment.key.len().next_multiple_of(KEY_TILE);
         let mut arena = Arena::new(scratch);
-        let keys = arena.take(tokens.next_multiple_of(KEY_TILE) * heads.head_dim)?;
-        let weights = arena.take(tokens.next_multiple_of(KEY_TILE))?;
-        isa.dispatch(Attend { heads, q, k, v, segment, out: RowsMut::new(out.data, out.stride), keys, weights });
+        let (keys, weights) = (arena.take(padded * heads.head_dim)?, arena.take(padded * ABREAST)?);
+        let out = RowsMut::new(&mut *out.data, out.stride);
+        isa.dispatch(Attend { heads, q, k, v, segment, out, keys, weights });
     }
     Ok(())
 }
@@ -219,17 +248,11 @@ pub(super) fn attend_cached(
     out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), ModelError> {
-    for (row, slot) in slots.iter().enumerate() {
-        let weights = Arena::new(scratch).take(cache.len(*slot).next_multiple_of(KEY_TILE))?;
-        let out = RowsMut::new(&mut out.data[row * out.stride..], 0);
-        isa.dispatch(AttendCached {
-            heads,
-            q: Rows::new(&q.data[row * q.stride..], 0),
-            cache,
-            slot: *slot,
-            out,
-            weights,
-        });
+    let width = heads.query_heads * heads.head_dim;
+    for (row, slot) in slots.iter().copied().enumerate() {
+        let weights = Arena::new(scratch).take(cache.len(slot).next_multiple_of(KEY_TILE) * ABREAST)?;
+        let (q, out) = (&q.data[row * q.stride..][..width], &mut out.data[row * out.stride..][..width]);
+        isa.dispatch(AttendCached { heads, q, cache, slot, out, weights });
     }
     Ok(())
 }
@@ -262,20 +285,27 @@ impl Kernel for Attend<'_, '_> {
                     *to = *x;
                 }
             }
-            let keys = &*self.keys;
-            for query in 0..tokens {
-                let row = Row {
-                    q: &self.q.data[part(&self.q, query)..][..head_dim],
+            for first in (0..tokens).step_by(ABREAST) {
+                let count = ABREAST.min(tokens - first);
+                // What is left over is computed beside itself.
+                let query = |i: usize| first + i.min(count - 1);
+                let four = Abreast {
+                    q: core::array::from_fn(|i| &self.q.data[part(&self.q, query(i))..][..head_dim]),
                     tokens,
-                    in_fours: query < tokens / 4 * 4,
+                    in_fours: count == 4,
                 };
-                let place = (start + query) * self.out.stride + head * head_dim;
-                row.mix(
+                let keys = |_, tile: usize| &self.keys[tile * tile_len..][..tile_len];
+                four.weigh(s, keys, self.weights);
+                four.mix(
                     s,
-                    |tile| &keys[tile * tile_len..][..tile_len],
-                    |token| &self.v.data[part(&self.v, token)..][..head_dim],
+                    |_, tile| Rows::new(&self.v.data[part(&self.v, tile * KEY_TILE)..], self.v.stride),
                     self.weights,
-                    &mut self.out.data[place..][..head_dim],
+                    |i, column, values| {
+                        if i < count {
+                            let place = (start + first + i) * self.out.stride + head * head_dim;
+                            s.store_partial(values, &mut self.out.data[place..][..head_dim][column..]);
+                        }
+                    },
                 );
             }
         }
@@ -284,10 +314,10 @@ impl Kernel for Attend<'_, '_> {
 
 struct AttendCached<'a, 'c, 'o> {
     heads: Heads,
-    q: Rows<'a>,
+    q: &'a [f32],
     cache: &'a Cache<'c>,
     slot: usize,
-    out: RowsMut<'o>,
+    out: &'o mut [f32],
     weights: &'o mut [f32],
 }
 
@@ -297,67 +327,100 @@ impl Kernel for AttendCached<'_, '_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (head_dim, tokens) = (self.heads.head_dim, self.cache.len(self.slot));
-        for head in 0..self.heads.query_heads {
-            let place = head * head_dim;
-            let tile = |tile| self.cache.tile(self.slot, head, tile).unwrap_or_default();
-            let row = Row { q: &self.q.data[place..][..head_dim], tokens, in_fours: false };
-            row.mix(
+        let heads = self.heads.query_heads;
+        for first in (0..heads).step_by(ABREAST) {
+            let count = ABREAST.min(heads - first);
+            let head = |i: usize| first + i.min(count - 1);
+            let four = Abreast {
+                q: core::array::from_fn(|i| &self.q[head(i) * head_dim..][..head_dim]),
+                tokens,
+                in_fours: false,
+            };
+            let tile = |i, number| self.cache.tile(self.slot, head(i), number).unwrap_or_default();
+            four.weigh(s, |i, number| tile(i, number).0, self.weights);
+            four.mix(
                 s,
-                |number| tile(number).0,
-                |token| &tile(token / KEY_TILE).1[token % KEY_TILE * head_dim..][..head_dim],
+                |i, number| Rows::new(tile(i, number).1, head_dim),
                 self.weights,
-                &mut self.out.data[place..][..head_dim],
+                |i, column, values| {
+                    if i < count {
+                        s.store_partial(values, &mut self.out[(first + i) * head_dim..][..head_dim][column..]);
+                    }
+                },
             );
         }
     }
 }
 
-/// A query of one head, and how many keys it has.
-struct Row<'q> {
-    q: &'q [f32],
+/// Queries or heads that are computed side by side, as each chain waits for its own additions alone.
+const ABREAST: usize = 4;
+
+/// Queries of one head each, over as many keys.
+struct Abreast<'q> {
+    q: [&'q [f32]; ABREAST],
     tokens: usize,
-    /// Whether it is one of four queries that the engine multiplies together.
+    /// Whether they are four queries that the engine multiplies together.
     in_fours: bool,
 }
 
-impl Row<'_> {
-    /// Writes the mixed values; keys come as tiles `[head_dim, KEY_TILE]`, values one by one.
+impl Abreast<'_> {
+    /// The weights of the keys, `[ABREAST, tokens]`, rows filled up to whole tiles; `keys` gives tiles `[head_dim, KEY_TILE]`.
+    #[inline(always)]
+    fn weigh<'t, S: Simd>(&self, s: S, keys: impl Fn(usize, usize) -> &'t [f32], weights: &mut [f32]) {
+        let (head_dim, stride) = (self.q[0].len(), weights.len() / ABREAST);
+        let scale = 1.0 / libm::sqrtf(head_dim as f32);
+        for number in 0..self.tokens.div_ceil(KEY_TILE) {
+            let tiles: [&[f32]; ABREAST] = core::array::from_fn(|i| &keys(i, number)[..head_dim * KEY_TILE]);
+            for lane in (0..KEY_TILE).step_by(S::LANES) {
+                let mut sums = [s.splat(0.0); ABREAST];
+                for d in 0..head_dim {
+                    for ((sum, q), tile) in sums.iter_mut().zip(self.q).zip(tiles) {
+                        let keys = s.load(&tile[d * KEY_TILE + lane..]);
+                        *sum = s.add(*sum, s.mul(s.splat(q[d]), keys));
+                    }
+                }
+                for (i, sum) in sums.into_iter().enumerate() {
+                    let place = i * stride + number * KEY_TILE + lane;
+                    s.store(s.mul(sum, s.splat(scale)), &mut weights[place..]);
+                }
+            }
+        }
+        for (i, (weights, q)) in weights.chunks_exact_mut(stride.max(1)).zip(self.q).enumerate() {
+            if self.in_fours {
+                // The keys that are left over from groups of four: four chains, then what is left of the elements.
+                let first = self.tokens / 4 * 4;
+                for (token, weight) in weights[..self.tokens].iter_mut().enumerate().skip(first) {
+                    let key = keys(i, token / KEY_TILE).iter().skip(token % KEY_TILE).step_by(KEY_TILE);
+                    *weight = in_four_chains(q, key) * scale;
+                }
+            }
+            softmax(s, weights, self.tokens);
+        }
+    }
+
+    /// The mixed values, vector by vector to `store`, of the rows that `values` gives for each tile.
     #[inline(always)]
     fn mix<'t, S: Simd>(
         &self,
         s: S,
-        keys: impl Fn(usize) -> &'t [f32],
-        value: impl Fn(usize) -> &'t [f32],
-        weights: &mut [f32],
-        out: &mut [f32],
+        values: impl Fn(usize, usize) -> Rows<'t>,
+        weights: &[f32],
+        mut store: impl FnMut(usize, usize, S::F32),
     ) {
-        let scale = 1.0 / libm::sqrtf(self.q.len() as f32);
-        for (number, scores) in weights.chunks_exact_mut(KEY_TILE).enumerate() {
-            let tile = keys(number);
-            for (v, scores) in scores.chunks_exact_mut(S::LANES).enumerate() {
-                let mut sum = s.splat(0.0);
-                for (q, keys) in self.q.iter().zip(tile.chunks_exact(KEY_TILE)) {
-                    sum = s.add(sum, s.mul(s.splat(*q), s.load(&keys[v * S::LANES..])));
+        let (head_dim, stride) = (self.q[0].len(), weights.len() / ABREAST);
+        for column in (0..head_dim).step_by(S::LANES) {
+            let mut sums = [s.splat(0.0); ABREAST];
+            for first in (0..self.tokens).step_by(KEY_TILE) {
+                let tiles: [Rows<'_>; ABREAST] = core::array::from_fn(|i| values(i, first / KEY_TILE));
+                for token in 0..KEY_TILE.min(self.tokens - first) {
+                    for (i, (sum, tile)) in sums.iter_mut().zip(&tiles).enumerate() {
+                        let row = &tile.data[token * tile.stride..][..head_dim][column..];
+                        let value = if row.len() >= S::LANES { s.load(row) } else { s.load_or(row, 0.0) };
+                        *sum = s.add(*sum, s.mul(s.splat(weights[i * stride + first + token]), value));
+                    }
                 }
-                s.store(s.mul(sum, s.splat(scale)), scores);
             }
-        }
-        if self.in_fours {
-            // The keys that are left over from groups of four: four chains, then what is left of the elements.
-            let first = self.tokens / 4 * 4;
-            for (token, weight) in weights[..self.tokens].iter_mut().enumerate().skip(first) {
-                let key = keys(token / KEY_TILE).iter().skip(token % KEY_TILE).step_by(KEY_TILE);
-                *weight = in_four_chains(self.q, key) * scale;
-            }
-        }
-        softmax(s, weights, self.tokens);
-        for (v, out) in out.chunks_mut(S::LANES).enumerate() {
-            let mut sum = s.splat(0.0);
-            for (token, weight) in weights[..self.tokens].iter().enumerate() {
-                let value = s.load_or(&value(token)[v * S::LANES..], 0.0);
-                sum = s.add(sum, s.mul(s.splat(*weight), value));
-            }
-            s.store_partial(sum, out);
+            sums.into_iter().enumerate().for_each(|(i, sum)| store(i, column, sum));
         }
     }
 }

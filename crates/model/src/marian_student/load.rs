@@ -16,7 +16,7 @@ use crate::config::NormPlacement;
 use crate::error::ModelError;
 use crate::feed_forward::FeedForward;
 use crate::layers::{EncoderLayer, Residual};
-use crate::linear::{Linear, ToBytes, WeightType};
+use crate::linear::{Linear, WeightType};
 use crate::norm::LayerNorm;
 use crate::stack::EncoderStack;
 
@@ -200,14 +200,14 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
             scales.extend(core::iter::repeat_n(scale, outputs));
         }
         if !self.as_engine() {
-            return Linear::of_bytes(&bytes, inputs, scales, ToBytes::With(multiplier), bias);
+            return Linear::of_bytes(&bytes, inputs, scales, multiplier, bias);
         }
         let mut shifted = bias.unwrap_or_else(|| alloc::vec![0.0; parts.len() * outputs]);
         let weights = matrices.iter().flat_map(|(matrix, _)| core::iter::repeat_n(matrix.multiplier, outputs));
         for ((bias, row), weights) in shifted.iter_mut().zip(bytes.chunks_exact(inputs)).zip(weights) {
             *bias = engine::bias(multiplier, weights.unwrap_or(1.0), row, *bias);
         }
-        Linear::of_bytes(&bytes, inputs, scales, ToBytes::Shifted(multiplier), Some(shifted))
+        Linear::of_saturating_bytes(&bytes, inputs, scales, multiplier, shifted)
     }
 
     /// The multiplier of the inputs, which maps of one input have in common.

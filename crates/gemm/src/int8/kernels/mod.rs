@@ -13,7 +13,6 @@ mod dsp;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
-mod saturating;
 #[cfg(not(kernform_dsp))]
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -34,8 +33,6 @@ pub(super) enum Format {
     Signed,
     /// With 128 added, as unsigned bytes.
     Unsigned,
-    /// With 127 added, as unsigned bytes; nothing takes that off again.
-    Shifted,
     /// As 16-bit integers.
     Wide,
 }
@@ -46,15 +43,6 @@ impl Format {
         match self {
             Format::Wide => 2,
             _ => 1,
-        }
-    }
-
-    /// What is added to an element.
-    pub(super) const fn shift(self) -> u8 {
-        match self {
-            Format::Unsigned => 128,
-            Format::Shifted => 127,
-            _ => 0,
         }
     }
 }
@@ -137,19 +125,6 @@ impl Kernels {
             _ => &dsp::DSP,
             #[cfg(not(kernform_dsp))]
             _ => &scalar::SCALAR,
-        }
-    }
-
-    /// Those whose sums of neighbouring products saturate.
-    pub(super) fn saturating(isa: Isa) -> &'static Kernels {
-        match isa.level() {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni | Level::Avx512 => &saturating::ZMM,
-            #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni | Level::Avx2 => &saturating::YMM,
-            #[cfg(target_arch = "aarch64")]
-            Level::NeonI8mm | Level::NeonDotprod | Level::Neon => &saturating::NEON,
-            _ => &saturating::PLAIN,
         }
     }
 }
