@@ -78,16 +78,10 @@ const POWERS: [u64; 32] = [
     0x3fff_5076_5b6e_4540,
 ];
 
-/// `e^x` as musl has it (Arm's optimised routines): in double precision, `2^(k / 32)` from a table times a polynomial.
+/// `e^x`, not above 88, as musl has it (Arm's optimised routines): in double precision, `2^(k / 32)` from a table times a polynomial.
 #[inline(always)]
 fn exp_of_one(x: f32) -> f32 {
     const TO_WHOLE: f64 = 6_755_399_441_055_744.0;
-    if x > 88.722_83 {
-        return f32::INFINITY;
-    }
-    if x < -103.972_08 {
-        return 0.0;
-    }
     let scaled = 46.166_241_308_446_83 * f64::from(x);
     let shifted = scaled + TO_WHOLE;
     let k = shifted.to_bits();
@@ -95,7 +89,9 @@ fn exp_of_one(x: f32) -> f32 {
     let i = k % 32;
     let power = f64::from_bits(POWERS[i as usize].wrapping_add((k - i) << 47));
     let low = 1.693_835_925_092_021_2e-6 * r + 0.000_234_598_097_895_090_04;
-    ((low * (r * r) + (0.021_660_849_396_613_134 * r + 1.0)) * power) as f32
+    let result = ((low * (r * r) + (0.021_660_849_396_613_134 * r + 1.0)) * power) as f32;
+    // Chosen at the end, so that a loop of these has no branch.
+    if x < -103.972_08 { 0.0 } else { result }
 }
 
 /// `e^x` in vectors (Cephes' `expf`): `2^n` times a polynomial of degree 7.
@@ -369,14 +365,15 @@ impl Abreast<'_> {
     fn weigh<'t, S: Simd>(&self, s: S, keys: impl Fn(usize, usize) -> &'t [f32], weights: &mut [f32]) {
         let (head_dim, stride) = (self.q[0].len(), weights.len() / ABREAST);
         let scale = 1.0 / libm::sqrtf(head_dim as f32);
+        let q = self.q.map(|q| &q[..head_dim]);
         for number in 0..self.tokens.div_ceil(KEY_TILE) {
-            let tiles: [&[f32]; ABREAST] = core::array::from_fn(|i| &keys(i, number)[..head_dim * KEY_TILE]);
+            let tiles: [&[[f32; KEY_TILE]]; ABREAST] =
+                core::array::from_fn(|i| &keys(i, number).as_chunks().0[..head_dim]);
             for lane in (0..KEY_TILE).step_by(S::LANES) {
                 let mut sums = [s.splat(0.0); ABREAST];
                 for d in 0..head_dim {
-                    for ((sum, q), tile) in sums.iter_mut().zip(self.q).zip(tiles) {
-                        let keys = s.load(&tile[d * KEY_TILE + lane..]);
-                        *sum = s.add(*sum, s.mul(s.splat(q[d]), keys));
+                    for ((sum, q), tile) in sums.iter_mut().zip(q).zip(tiles) {
+                        *sum = s.add(*sum, s.mul(s.splat(q[d]), s.load(&tile[d][lane..])));
                     }
                 }
                 for (i, sum) in sums.into_iter().enumerate() {
@@ -410,12 +407,13 @@ impl Abreast<'_> {
         let (head_dim, stride) = (self.q[0].len(), weights.len() / ABREAST);
         for column in (0..head_dim).step_by(S::LANES) {
             let mut sums = [s.splat(0.0); ABREAST];
+            let is_whole = head_dim - column >= S::LANES;
             for first in (0..self.tokens).step_by(KEY_TILE) {
                 let tiles: [Rows<'_>; ABREAST] = core::array::from_fn(|i| values(i, first / KEY_TILE));
                 for token in 0..KEY_TILE.min(self.tokens - first) {
                     for (i, (sum, tile)) in sums.iter_mut().zip(&tiles).enumerate() {
-                        let row = &tile.data[token * tile.stride..][..head_dim][column..];
-                        let value = if row.len() >= S::LANES { s.load(row) } else { s.load_or(row, 0.0) };
+                        let row = &tile.data[token * tile.stride + column..];
+                        let value = if is_whole { s.load(row) } else { s.load_or(&row[..head_dim - column], 0.0) };
                         *sum = s.add(*sum, s.mul(s.splat(weights[i * stride + first + token]), value));
                     }
                 }
