@@ -7,7 +7,7 @@ use kernform_tensor::MatrixRef;
 use super::driver::{Product, Sink};
 use super::kernels::{MAX_COLS, MAX_TILE};
 use super::multiply::SHIFT;
-use super::packed::packed_sum;
+use super::packed::packed_sums;
 use crate::driver::Output;
 
 /// The most lanes that a level has.
@@ -36,9 +36,8 @@ impl<'a> Finish<'a> {
         if let Sink::Floats { col_scale, epilogue, is_shifted, .. } = sink {
             if *is_shifted {
                 finish.is_shifted = true;
-                for (j, shift) in finish.shift[..valid].iter_mut().enumerate() {
-                    *shift = packed_sum(product.b, product.k, col + j).wrapping_mul(SHIFT);
-                }
+                packed_sums(product.b, product.k, col, &mut finish.shift[..valid]);
+                finish.shift[..valid].iter_mut().for_each(|sum| *sum = sum.wrapping_mul(SHIFT));
             }
             for (j, scale) in finish.col_scale[..valid].iter_mut().enumerate() {
                 *scale = col_scale.get(col + j);

@@ -123,26 +123,42 @@ struct Again<'a, 'c> {
 }
 
 impl Again<'_, '_> {
-    /// The sum of the products with rows `row` and `row + 1`, exactly.
+    /// The sum of the products of inputs with rows `row` and `row + 1`, exactly.
     #[inline(always)]
-    fn pair(&self, i: usize, row: usize, col: usize) -> i32 {
-        let product = |row: usize| {
-            let byte = byte(self.input(i, row), self.multiplier);
-            (i32::from(byte) + SHIFT) * i32::from(self.b.packed.get(row, col))
-        };
-        product(row) + product(row + 1)
+    fn pair(&self, inputs: [f32; 2], row: usize, col: usize) -> i32 {
+        let [first, second] = inputs.map(|x| i32::from(byte(x, self.multiplier)) + SHIFT);
+        first * i32::from(self.b.packed.get(row, col)) + second * i32::from(self.b.packed.get(row + 1, col))
     }
 
+    /// Looks at one row, whose elements `input` gives.
     #[inline(always)]
-    fn input(&self, i: usize, k: usize) -> f32 {
-        self.a.get(i, k).copied().unwrap_or(0.0)
-    }
-
-    /// Whether the sum of a pair saturates.
-    #[inline(always)]
-    fn saturates(&self, i: usize, pair: &Pair) -> bool {
-        let inputs = [self.input(i, pair.row), self.input(i, pair.row + 1)];
-        pair.may_saturate(inputs, self.multiplier) && i16::try_from(self.pair(i, pair.row, pair.col)).is_err()
+    fn row<S: Simd>(&mut self, s: S, i: usize, input: impl Fn(usize) -> Option<f32>) {
+        let inputs = |row: usize| [row, row + 1].map(|row| input(row).unwrap_or(0.0));
+        let mut done = None;
+        for pair in &self.b.pairs {
+            let (row, col, x) = (pair.row, pair.col, inputs(pair.row));
+            let saturates = pair.may_saturate(x, self.multiplier) && i16::try_from(self.pair(x, row, col)).is_err();
+            if !saturates || done == Some(col) {
+                continue;
+            }
+            done = Some(col);
+            let limited = |row| self.pair(inputs(row), row, col).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+            let sum: i32 = (0..self.a.cols()).step_by(2).map(limited).sum();
+            let bias = self.epilogue.bias.and_then(|bias| bias.get(col)).copied().unwrap_or(0.0);
+            let scaled = sum as f32 * self.col_scale.get(col) + bias;
+            let activated = match self.epilogue.activation {
+                Activation::Identity => scaled,
+                other => {
+                    let mut lanes = [0.0; 16];
+                    s.store(vector::activate(s, other, s.splat(scaled)), &mut lanes);
+                    lanes[0]
+                }
+            };
+            let residual = self.epilogue.residual.and_then(|residual| residual.get(i, col).copied());
+            if let Some(c) = self.c.get_mut(i, col) {
+                *c = residual.map_or(activated, |residual| activated + residual);
+            }
+        }
     }
 }
 
@@ -151,30 +167,11 @@ impl Kernel for Again<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        for i in 0..self.a.rows() {
-            let mut done = None;
-            for pair in &self.b.pairs {
-                let col = pair.col;
-                if done == Some(col) || !self.saturates(i, pair) {
-                    continue;
-                }
-                done = Some(col);
-                let limited = |row| self.pair(i, row, col).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-                let sum: i32 = (0..self.a.cols()).step_by(2).map(limited).sum();
-                let bias = self.epilogue.bias.and_then(|bias| bias.get(col)).copied().unwrap_or(0.0);
-                let scaled = sum as f32 * self.col_scale.get(col) + bias;
-                let activated = match self.epilogue.activation {
-                    Activation::Identity => scaled,
-                    other => {
-                        let mut lanes = [0.0; 16];
-                        s.store(vector::activate(s, other, s.splat(scaled)), &mut lanes);
-                        lanes[0]
-                    }
-                };
-                let residual = self.epilogue.residual.and_then(|residual| residual.get(i, col).copied());
-                if let Some(c) = self.c.get_mut(i, col) {
-                    *c = residual.map_or(activated, |residual| activated + residual);
-                }
+        let a = self.a;
+        for i in 0..a.rows() {
+            match a.row(i) {
+                Some(row) => self.row(s, i, |k| row.get(k).copied()),
+                None => self.row(s, i, |k| a.get(i, k).copied()),
             }
         }
     }
