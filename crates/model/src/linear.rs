@@ -259,7 +259,10 @@ impl Linear {
             }
             Packed::Saturating { values, scales, multiplier } => {
                 let (a, scales) = ((a, *multiplier), Scale::Each(scales));
-                gemm_i8_saturating(isa, parallel, a, values, scales, c, &epilogue, scratch)?;
+                // Students have no other activation.
+                let relu = epilogue.activation == Activation::Relu;
+                let then = (epilogue.bias, relu, epilogue.residual);
+                gemm_i8_saturating(isa, parallel, a, values, scales, c, then, scratch)?;
             }
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.

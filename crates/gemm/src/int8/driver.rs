@@ -43,7 +43,8 @@ pub(super) enum Sink<'a> {
         c: Output,
         col_scale: Scale<'a>,
         epilogue: Epilogue<'a>,
-        /// Whether the sums are those of shifted bytes of A; then the scaled sum is rounded before the bias is added.
+        /// Whether the sums are those of shifted bytes of A; then the scaled sum is rounded before the bias is added, and
+        /// the activation is ReLU or none.
         is_shifted: bool,
     },
     /// They are written as they are; the place is one of `i32`.

@@ -7,8 +7,8 @@
 
 use alloc::vec::Vec;
 
-use kernform_math::{Activation, vector};
-use kernform_simd::{Isa, Kernel, Simd};
+use kernform_math::Activation;
+use kernform_simd::Isa;
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
 use super::multiply::{Rows, SHIFT, Scale, to_floats};
@@ -84,7 +84,8 @@ impl<'a> SaturatingI8<'a> {
 }
 
 /// A product that is not exact, for models whose answers are to be those of an engine that computes so (intgemm's shifted
-/// form, in Marian and Bergamot): `c = activation(sum * col_scale + bias) + residual` for A `[m, k]`, B `[k, n]`, C `[m, n]`.
+/// form, in Marian and Bergamot): `c = sum * col_scale + bias` for A `[m, k]`, B `[k, n]`, C `[m, n]`, then ReLU where it is
+/// asked for, then the residual.
 ///
 /// A becomes bytes as [`quantize_with`](super::quantize_with) makes them, with 127 added: 0 to 254. In `sum`, products with
 /// rows `2 i` and `2 i + 1` of B are added in 16 bits that saturate, and these sums in `i32`. Product and sum of the floats
@@ -103,75 +104,48 @@ pub fn gemm_i8_saturating(
     b: &SaturatingI8<'_>,
     col_scale: Scale<'_>,
     mut c: MatrixMut<'_, f32>,
-    epilogue: &Epilogue<'_>,
+    (bias, relu, residual): (Option<&[f32]>, bool, Option<MatrixRef<'_, f32>>),
     scratch: &mut [f32],
 ) -> Result<(), GemmError> {
+    let activation = if relu { Activation::Relu } else { Activation::Identity };
+    let epilogue = Epilogue { bias, activation, residual };
     let rows = Rows::Static { values: a, multiplier, scale: 1.0 };
-    to_floats(isa, parallel, rows, &b.packed, (col_scale, true), &mut c, epilogue, scratch)?;
-    isa.dispatch(Again { a, multiplier, b, col_scale, c, epilogue });
+    to_floats(isa, parallel, rows, &b.packed, (col_scale, true), &mut c, &epilogue, scratch)?;
+    for i in 0..a.rows() {
+        let finish = |col, sum: i32| {
+            let bias = bias.and_then(|bias| bias.get(col)).copied().unwrap_or(0.0);
+            let x = sum as f32 * col_scale.get(col) + bias;
+            let x = if relu && x < 0.0 { 0.0 } else { x };
+            residual.and_then(|residual| residual.get(i, col)).map_or(x, |residual| x + residual)
+        };
+        let row = a.row(i);
+        let input = |k: usize| row.map_or_else(|| a.get(i, k), |row| row.get(k)).copied().unwrap_or(0.0);
+        b.again(multiplier, input, |col, sum| {
+            if let Some(c) = c.get_mut(i, col) {
+                *c = finish(col, sum);
+            }
+        });
+    }
     Ok(())
 }
 
-/// Computes the elements anew where a pair saturates.
-struct Again<'a, 'c> {
-    a: MatrixRef<'a, f32>,
-    multiplier: f32,
-    b: &'a SaturatingI8<'a>,
-    col_scale: Scale<'a>,
-    c: MatrixMut<'c, f32>,
-    epilogue: &'a Epilogue<'a>,
-}
-
-impl Again<'_, '_> {
-    /// The sum of the products of inputs with rows `row` and `row + 1`, exactly.
-    #[inline(always)]
-    fn pair(&self, inputs: [f32; 2], row: usize, col: usize) -> i32 {
-        let [first, second] = inputs.map(|x| i32::from(byte(x, self.multiplier)) + SHIFT);
-        first * i32::from(self.b.packed.get(row, col)) + second * i32::from(self.b.packed.get(row + 1, col))
-    }
-
-    /// Looks at one row, whose elements `input` gives.
-    #[inline(always)]
-    fn row<S: Simd>(&mut self, s: S, i: usize, input: impl Fn(usize) -> Option<f32>) {
-        let inputs = |row: usize| [row, row + 1].map(|row| input(row).unwrap_or(0.0));
+impl SaturatingI8<'_> {
+    /// The columns where a pair saturates for a row of A, and their sums.
+    fn again(&self, multiplier: f32, input: impl Fn(usize) -> f32, mut found: impl FnMut(usize, i32)) {
+        let inputs = |row: usize| [input(row), input(row + 1)];
+        // The sum of the products with two rows, exactly.
+        let exact = |inputs: [f32; 2], row: usize, col: usize| {
+            let [first, second] = inputs.map(|x| i32::from(byte(x, multiplier)) + SHIFT);
+            first * i32::from(self.packed.get(row, col)) + second * i32::from(self.packed.get(row + 1, col))
+        };
         let mut done = None;
-        for pair in &self.b.pairs {
+        for pair in &self.pairs {
             let (row, col, x) = (pair.row, pair.col, inputs(pair.row));
-            let saturates = pair.may_saturate(x, self.multiplier) && i16::try_from(self.pair(x, row, col)).is_err();
-            if !saturates || done == Some(col) {
-                continue;
-            }
-            done = Some(col);
-            let limited = |row| self.pair(inputs(row), row, col).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
-            let sum: i32 = (0..self.a.cols()).step_by(2).map(limited).sum();
-            let bias = self.epilogue.bias.and_then(|bias| bias.get(col)).copied().unwrap_or(0.0);
-            let scaled = sum as f32 * self.col_scale.get(col) + bias;
-            let activated = match self.epilogue.activation {
-                Activation::Identity => scaled,
-                other => {
-                    let mut lanes = [0.0; 16];
-                    s.store(vector::activate(s, other, s.splat(scaled)), &mut lanes);
-                    lanes[0]
-                }
-            };
-            let residual = self.epilogue.residual.and_then(|residual| residual.get(i, col).copied());
-            if let Some(c) = self.c.get_mut(i, col) {
-                *c = residual.map_or(activated, |residual| activated + residual);
-            }
-        }
-    }
-}
-
-impl Kernel for Again<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let a = self.a;
-        for i in 0..a.rows() {
-            match a.row(i) {
-                Some(row) => self.row(s, i, |k| row.get(k).copied()),
-                None => self.row(s, i, |k| a.get(i, k).copied()),
+            let saturates = pair.may_saturate(x, multiplier) && i16::try_from(exact(x, row, col)).is_err();
+            if saturates && done != Some(col) {
+                done = Some(col);
+                let limited = |row| exact(inputs(row), row, col).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+                found(col, (0..self.packed.shape().0).step_by(2).map(limited).sum());
             }
         }
     }

@@ -213,7 +213,8 @@ fn columns<S: Simd>(s: S, rows: &[f32], width: usize, mut each: impl FnMut(S::F3
 
 /// Scratch for [`attend`] and [`attend_cached`] over at most `tokens` keys.
 pub(super) const fn attend_scratch_len(heads: Heads, tokens: usize) -> usize {
-    tokens.next_multiple_of(KEY_TILE).saturating_mul(heads.head_dim.saturating_add(ABREAST))
+    let width = heads.query_heads.saturating_mul(heads.head_dim);
+    tokens.next_multiple_of(KEY_TILE).saturating_mul(width.saturating_add(ABREAST))
 }
 
 /// Self-attention in each segment.
@@ -226,11 +227,25 @@ pub(super) fn attend(
     scratch: &mut [f32],
 ) -> Result<(), ModelError> {
     for segment in segments {
-        let padded = segment.key.len().next_multiple_of(KEY_TILE);
+        let (start, tokens) = (segment.key.start, segment.key.len());
+        let padded = tokens.next_multiple_of(KEY_TILE);
         let mut arena = Arena::new(scratch);
-        let (keys, weights) = (arena.take(padded * heads.head_dim)?, arena.take(padded * ABREAST)?);
-        let out = RowsMut::new(&mut *out.data, out.stride);
-        isa.dispatch(Attend { heads, q, k, v, segment, out, keys, weights });
+        let (keys, weights) = (arena.take(padded * heads.query_heads * heads.head_dim)?, arena.take(padded * ABREAST)?);
+        keys.fill(0.0);
+        for (head, keys) in keys.chunks_exact_mut((padded * heads.head_dim).max(1)).enumerate() {
+            for token in 0..tokens {
+                let tile = &mut keys[token / KEY_TILE * KEY_TILE * heads.head_dim + token % KEY_TILE..];
+                let key = &k.data[(start + token) * k.stride + head * heads.head_dim..][..heads.head_dim];
+                for (to, x) in tile.iter_mut().step_by(KEY_TILE).zip(key) {
+                    *to = *x;
+                }
+            }
+        }
+        let after = |rows: Rows<'_>| start * rows.stride;
+        let source = Source::Segment { keys, values: Rows::new(&v.data[after(v)..], v.stride) };
+        let q = Rows::new(&q.data[after(q)..], q.stride);
+        let out = RowsMut::new(&mut out.data[start * out.stride..], out.stride);
+        isa.dispatch(Attend { heads, source, tokens, q, queries: tokens, out, weights });
     }
     Ok(())
 }
@@ -244,106 +259,77 @@ pub(super) fn attend_cached(
     out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), ModelError> {
-    let width = heads.query_heads * heads.head_dim;
     for (row, slot) in slots.iter().copied().enumerate() {
-        let weights = Arena::new(scratch).take(cache.len(slot).next_multiple_of(KEY_TILE) * ABREAST)?;
-        let (q, out) = (&q.data[row * q.stride..][..width], &mut out.data[row * out.stride..][..width]);
-        isa.dispatch(AttendCached { heads, q, cache, slot, out, weights });
+        let tokens = cache.len(slot);
+        let weights = Arena::new(scratch).take(tokens.next_multiple_of(KEY_TILE) * ABREAST)?;
+        let q = Rows::new(&q.data[row * q.stride..], q.stride);
+        let out = RowsMut::new(&mut out.data[row * out.stride..], out.stride);
+        isa.dispatch(Attend { heads, source: Source::Slot(cache, slot), tokens, q, queries: 1, out, weights });
     }
     Ok(())
 }
 
-struct Attend<'a, 'o> {
+/// Where keys and values are.
+#[derive(Clone, Copy)]
+enum Source<'a, 'c> {
+    /// Keys as tiles `[head_dim, KEY_TILE]`, those of a head after the other.
+    Segment {
+        keys: &'a [f32],
+        values: Rows<'a>,
+    },
+    Slot(&'a Cache<'c>, usize),
+}
+
+struct Attend<'a, 'c, 'o> {
     heads: Heads,
+    source: Source<'a, 'c>,
+    tokens: usize,
     q: Rows<'a>,
-    k: Rows<'a>,
-    v: Rows<'a>,
-    segment: &'a Segment,
+    queries: usize,
     out: RowsMut<'o>,
-    keys: &'o mut [f32],
     weights: &'o mut [f32],
 }
 
-impl Kernel for Attend<'_, '_> {
+impl Kernel for Attend<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (head_dim, tokens, start) = (self.heads.head_dim, self.segment.key.len(), self.segment.key.start);
-        let tile_len = (head_dim * KEY_TILE).max(1);
-        for head in 0..self.heads.query_heads {
-            let part = |rows: &Rows<'_>, token: usize| (start + token) * rows.stride + head * head_dim;
-            self.keys.fill(0.0);
-            for token in 0..tokens {
-                let tile = &mut self.keys[token / KEY_TILE * tile_len + token % KEY_TILE..];
-                let key = &self.k.data[part(&self.k, token)..][..head_dim];
-                for (to, x) in tile.iter_mut().step_by(KEY_TILE).zip(key) {
-                    *to = *x;
-                }
-            }
-            for first in (0..tokens).step_by(ABREAST) {
-                let count = ABREAST.min(tokens - first);
-                // What is left over is computed beside itself.
-                let query = |i: usize| first + i.min(count - 1);
-                let four = Abreast {
-                    q: core::array::from_fn(|i| &self.q.data[part(&self.q, query(i))..][..head_dim]),
-                    tokens,
-                    in_fours: count == 4,
-                };
-                let keys = |_, tile: usize| &self.keys[tile * tile_len..][..tile_len];
-                four.weigh(s, keys, self.weights);
-                four.mix(
-                    s,
-                    |_, tile| Rows::new(&self.v.data[part(&self.v, tile * KEY_TILE)..], self.v.stride),
-                    self.weights,
-                    |i, column, values| {
-                        if i < count {
-                            let place = (start + first + i) * self.out.stride + head * head_dim;
-                            s.store_partial(values, &mut self.out.data[place..][..head_dim][column..]);
-                        }
-                    },
-                );
-            }
-        }
-    }
-}
-
-struct AttendCached<'a, 'c, 'o> {
-    heads: Heads,
-    q: &'a [f32],
-    cache: &'a Cache<'c>,
-    slot: usize,
-    out: &'o mut [f32],
-    weights: &'o mut [f32],
-}
-
-impl Kernel for AttendCached<'_, '_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (head_dim, tokens) = (self.heads.head_dim, self.cache.len(self.slot));
-        let heads = self.heads.query_heads;
-        for first in (0..heads).step_by(ABREAST) {
-            let count = ABREAST.min(heads - first);
-            let head = |i: usize| first + i.min(count - 1);
+        let (head_dim, heads, tokens) = (self.heads.head_dim, self.heads.query_heads, self.tokens);
+        let (tile_len, tiles) = (head_dim * KEY_TILE, tokens.div_ceil(KEY_TILE));
+        // Four queries of a head, or four heads of the only query.
+        let (across, along) = if self.queries == 1 { (1, heads) } else { (heads, self.queries) };
+        for first in 0..across * along.div_ceil(ABREAST) {
+            let (head, first) = (first / along.div_ceil(ABREAST), first % along.div_ceil(ABREAST) * ABREAST);
+            let count = ABREAST.min(along - first);
+            // What is left over is computed beside itself.
+            let jobs: [_; ABREAST] = core::array::from_fn(|i| {
+                let i = first + i.min(count - 1);
+                if self.queries == 1 { (i, 0) } else { (head, i) }
+            });
             let four = Abreast {
-                q: core::array::from_fn(|i| &self.q[head(i) * head_dim..][..head_dim]),
+                q: jobs.map(|(head, query)| &self.q.data[query * self.q.stride + head * head_dim..][..head_dim]),
                 tokens,
-                in_fours: false,
+                in_fours: self.queries > 1 && count == ABREAST,
             };
-            let tile = |i, number| self.cache.tile(self.slot, head(i), number).unwrap_or_default();
-            four.weigh(s, |i, number| tile(i, number).0, self.weights);
-            four.mix(
-                s,
-                |i, number| Rows::new(tile(i, number).1, head_dim),
-                self.weights,
-                |i, column, values| {
-                    if i < count {
-                        s.store_partial(values, &mut self.out[(first + i) * head_dim..][..head_dim][column..]);
-                    }
-                },
-            );
+            let keys = |i: usize, tile: usize| match self.source {
+                Source::Segment { keys, .. } => &keys[(jobs[i].0 * tiles + tile) * tile_len..][..tile_len],
+                Source::Slot(cache, slot) => cache.tile(slot, jobs[i].0, tile).unwrap_or_default().0,
+            };
+            four.weigh(s, keys, self.weights);
+            let values = |i: usize, tile: usize| match self.source {
+                Source::Segment { values, .. } => {
+                    Rows::new(&values.data[tile * KEY_TILE * values.stride + jobs[i].0 * head_dim..], values.stride)
+                }
+                Source::Slot(cache, slot) => {
+                    Rows::new(cache.tile(slot, jobs[i].0, tile).unwrap_or_default().1, head_dim)
+                }
+            };
+            four.mix(s, values, self.weights, |i, column, mixed| {
+                let (head, query) = jobs[i];
+                let out = &mut self.out.data[query * self.out.stride + head * head_dim..][..head_dim];
+                s.store_partial(mixed, &mut out[column..]);
+            });
         }
     }
 }

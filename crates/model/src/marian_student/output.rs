@@ -79,7 +79,8 @@ impl Output {
             }
             (Weights::Saturating(weights, factor), Rows::I8 { input_multiplier, .. }) => {
                 let (a, factor) = ((a, *input_multiplier), Scale::One(*factor));
-                gemm_i8_saturating(context.isa, context.parallel, a, weights, factor, c, &epilogue, scratch)?;
+                let then = (epilogue.bias, false, None);
+                gemm_i8_saturating(context.isa, context.parallel, a, weights, factor, c, then, scratch)?;
             }
             (Weights::I8(weights), Rows::I8 { scale, input_multiplier, .. }) => {
                 let inputs = Inputs::Static { values: a, multiplier: *input_multiplier, scale: 1.0 / input_multiplier };
