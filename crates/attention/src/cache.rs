@@ -301,6 +301,20 @@ impl<S: AsMut<[f32]> + AsRef<[f32]>, B: AsMut<[usize]> + AsRef<[usize]>> KvCache
         self.len(slot) == self.first(slot)
     }
 
+    /// The keys `[head_dim, KEY_TILE]` and values `[KEY_TILE, head_dim]` of tile `tile` of a sequence, of one key-value head:
+    /// those of the places from `tile * KEY_TILE` on. What stands for tokens that the sequence has not is any number.
+    ///
+    /// `None` where the sequence has no token there, for a head that does not exist, and where elements are not in `f32`.
+    #[must_use]
+    pub fn tile(&self, slot: usize, head: usize, tile: usize) -> Option<(&[f32], &[f32])> {
+        let first = tile.checked_mul(KEY_TILE)?;
+        let is_there = first < self.len(slot) && first + KEY_TILE > self.first(slot) && head < self.heads.kv_heads;
+        (is_there && self.kind == CacheKind::F32).then(|| {
+            let view = self.view().head(slot, head);
+            (view.keys(tile), view.values(tile))
+        })
+    }
+
     /// Appends one token to a sequence: all key-value heads of its key and of its value.
     ///
     /// # Errors

@@ -5,7 +5,9 @@
 mod emulator;
 mod stored;
 
-use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len, reference};
+use kernform_gemm::int8::{
+    PackedI8, Rows, SaturatingI8, Scale, gemm_i8, gemm_i8_i32, gemm_i8_saturating, gemm_i8_scratch_len, reference,
+};
 use kernform_gemm::{Activation, Epilogue};
 use kernform_simd::{Class, Fused, Isa, Kernel, Scalar, Simd, Unfused};
 use kernform_tensor::parallel::Threads;
@@ -240,10 +242,46 @@ fn check(isa: Isa, case: &Case) {
     assert_same_bits(&format!("{case:?}"), &actual.data, &expected.data);
 }
 
+/// The product whose pairs saturate.
+fn check_saturating(isa: Isa, case: &Case) {
+    let Case { m, n, k, .. } = *case;
+    let mut values = Values { state: case.seed, hostile: case.hostile };
+    let floats = Stored::new(m, k, case.a, || values.float());
+    let b = Stored::new(k, n, case.b, || values.byte());
+    let scale = values.float();
+    let col_scale: Vec<f32> = (0..n).map(|_| if case.one_scale { scale } else { values.float() }).collect();
+    let bias: Option<Vec<f32>> = case.bias.then(|| (0..n).map(|_| values.float()).collect());
+    let residual = case.residual.map(|at| Stored::new(m, n, at, || values.float()));
+    let c = Stored::new(m, n, case.c, || values.float());
+    // A multiple of a half now and then, so that ties are rounded.
+    let multiplier = if case.seed.is_multiple_of(3) { 127.5 } else { values.float() * 200.0 };
+
+    let mut bytes = vec![0; m * k];
+    for (i, q) in bytes.chunks_exact_mut(k.max(1)).enumerate() {
+        let row: Vec<f32> = (0..k).map(|j| *floats.view().get(i, j).unwrap()).collect();
+        reference::quantize_with(&row, multiplier, q);
+    }
+    let a = MatrixRef::new(&bytes, m, k).unwrap();
+    let residual = residual.as_ref().map(Stored::view);
+    let relu = case.activation == Activation::Relu;
+    let act = |x| if relu { activate(isa.class(), Activation::Relu, x) } else { x };
+    let (mut expected, mut actual) = (c.clone(), c);
+    let out = expected.view_mut();
+    reference::gemm_i8_saturating(a, b.view(), &col_scale, out, bias.as_deref(), act, residual).unwrap();
+    let packed = SaturatingI8::new(PackedI8::pack(b.view()).unwrap());
+    let col = if case.one_scale { Scale::One(scale) } else { Scale::Each(&col_scale) };
+    let mut scratch = scratch(case);
+    let (a, out, then) = ((floats.view(), multiplier), actual.view_mut(), (bias.as_deref(), relu, residual));
+    gemm_i8_saturating(isa, &Threads(case.threads), a, &packed, col, out, then, scratch.slice()).unwrap();
+    scratch.check();
+    assert_same_bits(&format!("saturating, {case:?}"), &actual.data, &expected.data);
+}
+
 fn equals_reference(isa: Isa) {
     TestRunner::new(up_to(150))
         .run(&case(small()), |case| {
             check(isa, &case);
+            check_saturating(isa, &case);
             Ok(())
         })
         .unwrap();
@@ -264,6 +302,7 @@ fn near_blocks_of_at_most(products: usize, isa: Isa) {
     TestRunner::new(up_to(120))
         .run(&case(shapes), |case| {
             check(isa, &case);
+            check_saturating(isa, &case);
             Ok(())
         })
         .unwrap();
@@ -322,6 +361,7 @@ fn equals_reference_across_blocks(isa: Isa) {
         (23, 701, 512, 1000),
     ] {
         check(isa, &large(m, n, k, threads));
+        check_saturating(isa, &large(m, n, k, threads));
     }
 }
 
@@ -330,7 +370,9 @@ fn every_tile_is_exact(isa: Isa) {
     for m in 1..=26 {
         for n in [1, 7, 8, 9, 16, 17, 24, 40, 56, 72, 100, 120, 129, 144] {
             let seed = (m * 1000 + n) as u64;
-            check_integers(isa, &Case { hostile: true, seed, ..large(m, n, 3 + (m + n) % 29, 1) });
+            let case = Case { hostile: true, seed, ..large(m, n, 3 + (m + n) % 29, 1) };
+            check_integers(isa, &case);
+            check_saturating(isa, &case);
         }
     }
 }

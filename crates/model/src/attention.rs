@@ -67,7 +67,7 @@ impl Rotary {
 pub(crate) struct SelfAttention {
     qkv: Linear,
     out: Linear,
-    heads: Heads,
+    pub(crate) heads: Heads,
     scale: f32,
     /// How positions turn queries and keys, where they enter so.
     rotary: Option<Arc<Rotary>>,
@@ -198,7 +198,7 @@ impl SelfAttention {
     }
 
     /// Queries, keys and values in what [`SelfAttention::project`] gives.
-    fn parts<'p>(&self, projected: &'p [f32]) -> (Rows<'p>, Rows<'p>, Rows<'p>) {
+    pub(crate) fn parts<'p>(&self, projected: &'p [f32]) -> (Rows<'p>, Rows<'p>, Rows<'p>) {
         let (width, stride) = (self.width(), self.projected_width());
         let part = |i: usize| Rows::new(projected.get(i * width..).unwrap_or_default(), stride);
         (part(0), part(1), part(2))
@@ -210,7 +210,11 @@ impl SelfAttention {
     }
 
     /// The map of the mixed values, and what stands behind it.
-    fn output<P: Parallel>(&self, context: &Context<'_, P>, a: &mut Activations<'_>) -> Result<(), ModelError> {
+    pub(crate) fn output<P: Parallel>(
+        &self,
+        context: &Context<'_, P>,
+        a: &mut Activations<'_>,
+    ) -> Result<(), ModelError> {
         self.out.apply(context, a.mixed, a.y, Extra::residual(a.x), a.scratch)?;
         self.residual.leave(context.isa, a)
     }

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use kernform_gemm::int8::{PackedI8, Rows, Scale, gemm_i8, gemm_i8_scratch_len, quantize_rows};
+use kernform_gemm::int8::{
+    PackedI8, Rows, SaturatingI8, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len, quantize_rows,
+};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, Weight, gemm, gemm_scratch_len};
 use kernform_math::Activation;
 use kernform_simd::Isa;
@@ -66,6 +68,13 @@ enum Packed {
         values: PackedI8<'static>,
         scales: Vec<f32>,
         inputs: ToBytes,
+    },
+    /// Bytes for the product whose pairs saturate, with the factor of each output's sums.
+    Saturating {
+        values: SaturatingI8<'static>,
+        scales: Vec<f32>,
+        /// By which inputs become bytes.
+        multiplier: f32,
     },
 }
 
@@ -135,6 +144,9 @@ impl Packed {
             Packed::F16(weights) => size_of_val(weights.as_slice()),
             Packed::Bf16(weights) => size_of_val(weights.as_slice()),
             Packed::Int8 { values, scales, .. } => size_of_val(values.as_slice()) + size_of_val(scales.as_slice()),
+            Packed::Saturating { values, scales, .. } => {
+                size_of_val(values.packed().as_slice()) + size_of_val(scales.as_slice())
+            }
         }
     }
 }
@@ -166,6 +178,20 @@ impl Linear {
         Ok(Self { inputs, outputs, weights, bias })
     }
 
+    /// [`Linear::of_bytes`] for the product whose pairs saturate: the factors are those of its sums, and the shift of its
+    /// inputs is taken back in the bias.
+    pub(crate) fn of_saturating_bytes(
+        bytes: &[i8],
+        inputs: usize,
+        scales: Vec<f32>,
+        multiplier: f32,
+        bias: Vec<f32>,
+    ) -> Result<Self, ModelError> {
+        let outputs = scales.len();
+        let values = SaturatingI8::new(PackedI8::pack(MatrixRef::new(bytes, outputs, inputs)?.transpose())?);
+        Ok(Self { inputs, outputs, weights: Packed::Saturating { values, scales, multiplier }, bias: Some(bias) })
+    }
+
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
@@ -182,7 +208,7 @@ impl Linear {
     pub(crate) const fn least_rows(&self) -> usize {
         match self.weights {
             Packed::F32(_) => 16,
-            Packed::F16(_) | Packed::Bf16(_) | Packed::Int8 { .. } => 8,
+            Packed::F16(_) | Packed::Bf16(_) | Packed::Int8 { .. } | Packed::Saturating { .. } => 8,
         }
     }
 
@@ -190,7 +216,9 @@ impl Linear {
     pub(crate) fn scratch_len(&self, rows: usize, threads: usize) -> usize {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match self.weights {
-            Packed::Int8 { inputs: ToBytes::With(_), .. } => gemm_i8_scratch_len(threads, rows, outputs, inputs),
+            Packed::Int8 { inputs: ToBytes::With(_), .. } | Packed::Saturating { .. } => {
+                gemm_i8_scratch_len(threads, rows, outputs, inputs)
+            }
             Packed::Int8 { inputs: ToBytes::Mixed(_), .. } => {
                 let rows = rows.min(mixed_rows(inputs, threads));
                 gemm_i8_scratch_len(threads, rows, outputs, inputs).saturating_add(rounded(rows.saturating_mul(inputs)))
@@ -236,6 +264,13 @@ impl Linear {
             Packed::Int8 { values, scales, inputs: ToBytes::With(multiplier) } => {
                 let rows = Rows::Static { values: a, multiplier: *multiplier, scale: 1.0 / multiplier };
                 gemm_i8(isa, parallel, rows, values, Scale::Each(scales), c, &epilogue, scratch)?;
+            }
+            Packed::Saturating { values, scales, multiplier } => {
+                let (a, scales) = ((a, *multiplier), Scale::Each(scales));
+                // Students have no other activation.
+                let relu = epilogue.activation == Activation::Relu;
+                let then = (epilogue.bias, relu, epilogue.residual);
+                gemm_i8_saturating(isa, parallel, a, values, scales, c, then, scratch)?;
             }
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.

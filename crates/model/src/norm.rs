@@ -6,6 +6,7 @@ use kernform_norm::{Rows, layer_norm, layer_norm_in_place};
 use kernform_simd::Isa;
 
 use crate::error::ModelError;
+use crate::marian_student::engine;
 
 /// What a configuration says of its layer norms.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +31,17 @@ pub(crate) struct LayerNorm {
     pub(crate) weight: Vec<f32>,
     pub(crate) bias: Option<Vec<f32>>,
     pub(crate) epsilon: f32,
+    /// Whether sums are those of Marian's engine.
+    pub(crate) as_engine: bool,
 }
 
 impl LayerNorm {
     /// Normalises each row of `x` into `out`.
     pub(crate) fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) -> Result<(), ModelError> {
+        if let (true, Some(beta)) = (self.as_engine, &self.bias) {
+            engine::layer_norm(isa, (&self.weight, beta, self.epsilon), x, out);
+            return Ok(());
+        }
         Ok(layer_norm(isa, &self.parameters(), x, self.rows(x), out, self.weight.len())?)
     }
 

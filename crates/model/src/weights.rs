@@ -142,6 +142,7 @@ impl<'s> Weights<'s> {
             weight: parameter("gamma", "weight")?,
             bias: config.bias.then(|| parameter("beta", "bias")).transpose()?,
             epsilon: config.epsilon,
+            as_engine: false,
         })
     }
 }

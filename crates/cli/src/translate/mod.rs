@@ -83,7 +83,8 @@ pub(crate) struct TranslateArgs {
     #[arg(long, conflicts_with_all = ["n_best", "align", "json"])]
     html: bool,
 
-    /// The arithmetic: that of the file (int8), or float32 with the same weights
+    /// The arithmetic: that of the file (int8), float32 with the same weights, or int8 with the answers of
+    /// Marian's own engine in WebAssembly (marian)
     #[arg(long = "type", value_enum, default_value_t = Arithmetic::Int8)]
     arithmetic: Arithmetic,
 
@@ -112,6 +113,7 @@ pub(crate) struct TranslateArgs {
 enum Arithmetic {
     Int8,
     F32,
+    Marian,
 }
 
 /// A translated line.
@@ -147,6 +149,7 @@ pub(crate) fn run(args: TranslateArgs, level: Chosen) -> Result<ExitCode, Failur
     let weights = match args.arithmetic {
         Arithmetic::Int8 => StudentWeights::Stored,
         Arithmetic::F32 => StudentWeights::F32,
+        Arithmetic::Marian => StudentWeights::Engine,
     };
     let options = Options { weights, isa: level.isa, shortlist: !args.no_shortlist };
     let translator = Translator::open_with(&args.model, options).map_err(|error| failed(&error, &args.model))?;

@@ -39,7 +39,14 @@ pub(super) struct Product<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Sink<'a> {
     /// They are scaled and finished.
-    Floats { c: Output, col_scale: Scale<'a>, epilogue: Epilogue<'a> },
+    Floats {
+        c: Output,
+        col_scale: Scale<'a>,
+        epilogue: Epilogue<'a>,
+        /// Whether the sums are those of shifted bytes of A; then the scaled sum is rounded before the bias is added, and
+        /// the activation is ReLU or none.
+        is_shifted: bool,
+    },
     /// They are written as they are; the place is one of `i32`.
     Integers { c: Output },
 }
@@ -173,7 +180,7 @@ impl Block<'_> {
             let panel_stride = panel_len(self.p.k);
             let panels = &self.p.b[..(col + width).div_ceil(PANEL) * panel_stride];
             let b = panels[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
-            let finish = Finish::new(&self.p.sink, col, width, valid);
+            let finish = Finish::new(self.p, col, width, valid);
             let mut row = 0;
             for strip in 0..strips {
                 let is_taller = strip < taller;

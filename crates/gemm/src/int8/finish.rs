@@ -4,8 +4,10 @@ use kernform_math::{Activation, vector};
 use kernform_simd::Simd;
 use kernform_tensor::MatrixRef;
 
-use super::driver::Sink;
+use super::driver::{Product, Sink};
 use super::kernels::{MAX_COLS, MAX_TILE};
+use super::multiply::SHIFT;
+use super::packed::packed_sums;
 use crate::driver::Output;
 
 /// The most lanes that a level has.
@@ -20,13 +22,21 @@ pub(super) struct Finish<'a> {
     /// Factors and biases of the tile's columns, filled up to its width.
     col_scale: [f32; MAX_COLS],
     bias: [f32; MAX_COLS],
+    /// What the shift of A adds to sums.
+    shift: [i32; MAX_COLS],
 }
 
 impl<'a> Finish<'a> {
     /// For the `valid` of `width` columns from `col` on.
-    pub(super) fn new(sink: &'a Sink<'a>, col: usize, width: usize, valid: usize) -> Self {
-        let mut finish = Finish { sink, col, width, valid, col_scale: [0.0; MAX_COLS], bias: [0.0; MAX_COLS] };
-        if let Sink::Floats { col_scale, epilogue, .. } = sink {
+    pub(super) fn new(product: &'a Product<'a>, col: usize, width: usize, valid: usize) -> Self {
+        let (col_scale, bias, shift) = ([0.0; MAX_COLS], [0.0; MAX_COLS], [0; MAX_COLS]);
+        let sink = &product.sink;
+        let mut finish = Finish { sink, col, width, valid, col_scale, bias, shift };
+        if let Sink::Floats { col_scale, epilogue, is_shifted, .. } = sink {
+            if *is_shifted {
+                packed_sums(product.b, product.k, col, &mut finish.shift[..valid]);
+                finish.shift[..valid].iter_mut().for_each(|sum| *sum = sum.wrapping_mul(SHIFT));
+            }
             for (j, scale) in finish.col_scale[..valid].iter_mut().enumerate() {
                 *scale = col_scale.get(col + j);
             }
@@ -42,12 +52,24 @@ impl<'a> Finish<'a> {
     pub(super) fn run<S: Simd>(&self, s: S, row: usize, scales: &[f32], tile: &[i32; MAX_TILE]) {
         match self.sink {
             Sink::Integers { c } => self.integers(*c, row, scales.len(), tile),
-            Sink::Floats { c, epilogue, .. } => {
+            Sink::Floats { c, epilogue, is_shifted, .. } => {
                 let place = Place { c: *c, residual: epilogue.residual, row };
+                let scaled = |sums, scale, bias| s.mul_add(s.float_of_i32(sums), scale, bias);
                 match epilogue.activation {
-                    Activation::Identity => self.floats(s, place, scales, tile, |x| x),
-                    Activation::Relu => self.floats(s, place, scales, tile, |x| vector::relu(s, x)),
-                    other => self.floats(s, place, scales, tile, |x| vector::activate(s, other, x)),
+                    activation if *is_shifted => self.floats(s, place, scales, tile, |col, sums, scale, bias| {
+                        let sums = s.add_i32(sums, integers(s, &self.shift[col..]));
+                        let x = s.add(s.mul(s.float_of_i32(sums), scale), bias);
+                        if activation == Activation::Relu { vector::relu(s, x) } else { x }
+                    }),
+                    Activation::Identity => {
+                        self.floats(s, place, scales, tile, |_, sums, scale, bias| scaled(sums, scale, bias));
+                    }
+                    Activation::Relu => self.floats(s, place, scales, tile, |_, sums, scale, bias| {
+                        vector::relu(s, scaled(sums, scale, bias))
+                    }),
+                    other => self.floats(s, place, scales, tile, |_, sums, scale, bias| {
+                        vector::activate(s, other, scaled(sums, scale, bias))
+                    }),
                 }
             }
         }
@@ -70,17 +92,15 @@ impl<'a> Finish<'a> {
         place: Place<'_>,
         scales: &[f32],
         tile: &[i32; MAX_TILE],
-        activate: impl Fn(S::F32) -> S::F32,
+        result: impl Fn(usize, S::I32, S::F32, S::F32) -> S::F32,
     ) {
         for ((i, sums), scale) in tile.chunks_exact(self.width).enumerate().zip(scales) {
             let row_scale = s.splat(*scale);
             let constants = self.col_scale.chunks_exact(S::LANES).zip(self.bias.chunks_exact(S::LANES));
             for ((v, sums), (col_scale, bias)) in sums.chunks_exact(S::LANES).enumerate().zip(constants) {
-                // SAFETY: as many sums as a vector has lanes; an `i32` may be read as the float of its bits.
-                let sums = s.bits(unsafe { s.load_ptr(sums.as_ptr().cast()) });
                 let scale = s.mul(row_scale, s.load(col_scale));
-                let result = activate(s.mul_add(s.float_of_i32(sums), scale, s.load(bias)));
                 let col = v * S::LANES;
+                let result = result(col, integers(s, sums), scale, s.load(bias));
                 if col >= self.valid {
                     break;
                 }
@@ -89,6 +109,13 @@ impl<'a> Finish<'a> {
             }
         }
     }
+}
+
+/// A vector of integers.
+#[inline(always)]
+fn integers<S: Simd>(s: S, from: &[i32]) -> S::I32 {
+    // SAFETY: as many integers as a vector has lanes; an `i32` may be read as the float of its bits.
+    s.bits(unsafe { s.load_ptr(from[..S::LANES].as_ptr().cast()) })
 }
 
 /// Where the rows of a tile go.

@@ -32,7 +32,11 @@ mod multiply;
 mod packed;
 mod quantize;
 pub mod reference;
+#[cfg(feature = "alloc")]
+mod saturating;
 
 pub use multiply::{Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len};
 pub use packed::{MAX_DEPTH, PackedI8};
 pub use quantize::{LEAST_MAGNITUDE, quantize_rows, quantize_with};
+#[cfg(feature = "alloc")]
+pub use saturating::{SaturatingI8, gemm_i8_saturating};

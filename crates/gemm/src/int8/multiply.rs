@@ -75,6 +75,9 @@ impl Rows<'_> {
     }
 }
 
+/// What is added to bytes of A in the product that saturates.
+pub(super) const SHIFT: i32 = 127;
+
 /// Multiply-adds below which another thread is not worth waking.
 const WORK_PER_PART: usize = 1 << 20;
 
@@ -117,6 +120,20 @@ pub fn gemm_i8(
     epilogue: &Epilogue<'_>,
     scratch: &mut [f32],
 ) -> Result<(), GemmError> {
+    to_floats(isa, parallel, rows, b, (col_scale, false), &mut c, epilogue, scratch)
+}
+
+/// [`gemm_i8`], or (`is_shifted`) the product of A's bytes with [`SHIFT`] added, whose floats are rounded after each operation.
+pub(super) fn to_floats(
+    isa: Isa,
+    parallel: &impl Parallel,
+    rows: Rows<'_>,
+    b: &PackedI8<'_>,
+    (col_scale, is_shifted): (Scale<'_>, bool),
+    c: &mut MatrixMut<'_, f32>,
+    epilogue: &Epilogue<'_>,
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
     let (m, _) = rows.shape();
     let (_, n) = b.shape();
     let residual_shape = epilogue.residual.map(|residual| (residual.rows(), residual.cols()));
@@ -126,7 +143,7 @@ pub fn gemm_i8(
         scale.check(m)?;
     }
     col_scale.check(n)?;
-    let sink = Sink::Floats { c: Output::new(&mut c), col_scale, epilogue: *epilogue };
+    let sink = Sink::Floats { c: Output::new(c), col_scale, epilogue: *epilogue, is_shifted };
     run(isa, parallel, rows, b, sink, scratch)
 }
 

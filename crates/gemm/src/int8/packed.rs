@@ -108,6 +108,13 @@ impl<'a> PackedI8<'a> {
         }
     }
 
+    /// Element `(row, col)`, or a 0 that fills up the last group or panel.
+    #[cfg(feature = "alloc")]
+    pub(super) fn get(&self, row: usize, col: usize) -> i8 {
+        let line = col / PANEL * panel_len(self.k) + (1 + row / GROUP) * LINE;
+        self.as_slice()[line + col % PANEL * GROUP + row % GROUP]
+    }
+
     /// Whether the sums that stand before each panel are those of its columns. Reads all of the data: a check for bytes
     /// from a place that is not trusted.
     #[must_use]
@@ -141,6 +148,19 @@ impl PackedI8<'static> {
 /// Bytes of a panel of `k` rows.
 pub(crate) const fn panel_len(k: usize) -> usize {
     (1 + k.div_ceil(GROUP)) * LINE
+}
+
+/// The sums of columns from `col` on, as they stand in packed data.
+pub(super) fn packed_sums(data: &[i8], k: usize, mut col: usize, mut sums: &mut [i32]) {
+    while !sums.is_empty() {
+        let (now, later) = sums.split_at_mut((PANEL - col % PANEL).min(sums.len()));
+        let (bytes, _) = data[col / PANEL * panel_len(k) + col % PANEL * GROUP..].as_chunks();
+        for (sum, bytes) in now.iter_mut().zip(bytes) {
+            *sum = i32::from_le_bytes(bytes.map(i8::cast_unsigned));
+        }
+        col += now.len();
+        sums = later;
+    }
 }
 
 /// The sum of column `j` of a panel.

@@ -204,6 +204,14 @@ fn to_bytes<S: Simd>(s: S, x: &[f32], multiplier: f32, shift: u8, q: &mut [i8]) 
     }
 }
 
+/// One element of it, without a shift.
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(super) fn byte(x: f32, multiplier: f32) -> i8 {
+    // A cast gives 0 for NaN.
+    ((x * multiplier).clamp(-127.0, 127.0) + ROUND - ROUND) as i8
+}
+
 /// One vector of it.
 #[inline(always)]
 fn quantize<S: Simd>(s: S, x: S::F32, (multiplier, round): (S::F32, S::F32)) -> S::I32 {

@@ -71,6 +71,41 @@ pub fn gemm_i8<T: Float, A: Arithmetic>(
     Ok(())
 }
 
+/// `c[i,j] = activate(round(sum * col_scale[j]) + bias[j]) + residual[i,j]`, where products of pairs of rows of B are added
+/// in 16 bits that saturate: the meaning of `gemm_i8_saturating`. The bytes of A are those before 127 is added.
+///
+/// # Errors
+/// [`GemmError`] where the shapes do not fit.
+pub fn gemm_i8_saturating(
+    a: MatrixRef<'_, i8>,
+    b: MatrixRef<'_, i8>,
+    col_scale: &[f32],
+    mut c: MatrixMut<'_, f32>,
+    bias: Option<&[f32]>,
+    activate: impl Fn(f32) -> f32,
+    residual: Option<MatrixRef<'_, f32>>,
+) -> Result<(), GemmError> {
+    let found = (c.rows(), c.cols());
+    let residual_shape = residual.map(|residual| (residual.rows(), residual.cols()));
+    check_shapes((a.rows(), a.cols()), (b.rows(), b.cols()), found, bias.map(<[f32]>::len), residual_shape)?;
+    Scale::check_len(col_scale.len(), c.cols())?;
+    for i in 0..c.rows() {
+        for (j, scale) in col_scale.iter().enumerate() {
+            // The product of an unsigned and a signed byte fits 16 bits.
+            let product = |k| Some((i16::from(*a.get(i, k)?) + 127) * i16::from(*b.get(k, j)?));
+            let pair = |k| i32::from(product(k).unwrap_or(0).saturating_add(product(k + 1).unwrap_or(0)));
+            let sum: i32 = (0..a.cols()).step_by(2).map(pair).sum();
+            let bias = bias.and_then(|bias| bias.get(j)).copied().unwrap_or(0.0);
+            let activated = activate(sum as f32 * scale + bias);
+            if let Some(c) = c.get_mut(i, j) {
+                *c =
+                    residual.and_then(|residual| residual.get(i, j)).map_or(activated, |residual| activated + residual);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Quantises one row by its largest magnitude and returns the scale; the meaning of
 /// [`quantize_rows`](super::quantize_rows).
 ///

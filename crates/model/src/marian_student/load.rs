@@ -5,12 +5,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use kernform_formats::{DType, MarianFile, TensorView};
-use kernform_math::Activation;
+use kernform_math::{Activation, sigmoid_in_place};
 use kernform_simd::Isa;
 
 use super::ssru::Ssru;
 use super::table::{Rows, Table};
-use super::{DecoderLayer, MarianStudent, StudentConfig};
+use super::{DecoderLayer, MarianStudent, StudentConfig, engine};
 use crate::attention::{CrossAttention, SelfAttention};
 use crate::config::NormPlacement;
 use crate::error::ModelError;
@@ -28,6 +28,9 @@ pub enum StudentWeights {
     Stored,
     /// All of it in floats, of the same values.
     F32,
+    /// As Marian's int8 engine computes it, compiled to WebAssembly (Bergamot, Firefox), to the bit: products of bytes whose
+    /// pairs saturate, and the engine's order of every operation in floats. One result on every level, as always.
+    Engine,
 }
 
 /// Marian adds this to variances.
@@ -57,7 +60,7 @@ impl MarianStudent {
         let table = loader.table()?;
         let encoder = (1..=config.encoder_layers).map(|i| loader.encoder_layer(i)).collect::<Result<Vec<_>, _>>()?;
         let decoder = (1..=config.decoder_layers).map(|i| loader.decoder_layer(i)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { config, isa, table, encoder: EncoderStack::new(encoder, None), decoder })
+        Ok(Self { config, weights, isa, table, encoder: EncoderStack::new(encoder, None), decoder })
     }
 }
 
@@ -81,6 +84,7 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
         let recurrence = Ssru::new(
             self.linear(&prefix, &[("rnn_W", None), ("rnn_Wf", Some("rnn_bf"))], width, width)?,
             self.residual(&prefix, "rnn_ffn")?,
+            if self.as_engine() { engine::sigmoid_in_place } else { sigmoid_in_place },
         );
         let key_value = [("context_Wk", Some("context_bk")), ("context_Wv", Some("context_bv"))];
         let cross = CrossAttention::new(
@@ -103,13 +107,19 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
         ))
     }
 
+    fn as_engine(&self) -> bool {
+        self.weights == StudentWeights::Engine
+    }
+
     fn heads(&self) -> kernform_attention::Heads {
         kernform_attention::Heads::new(self.config.heads, self.config.width / self.config.heads)
     }
 
     fn residual(&self, prefix: &str, name: &str) -> Result<Residual, ModelError> {
         let part = |part| self.row(&format!("{prefix}{name}_ln_{part}"), self.config.width);
-        let norm = LayerNorm { weight: part("scale")?, bias: Some(part("bias")?), epsilon: EPSILON };
+        let as_engine = self.as_engine();
+        let epsilon = if as_engine { engine::EPSILON } else { EPSILON };
+        let norm = LayerNorm { weight: part("scale")?, bias: Some(part("bias")?), epsilon, as_engine };
         Ok(Residual::new(NormPlacement::Post, norm))
     }
 
@@ -185,10 +195,19 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
         let (mut bytes, mut scales) = (Vec::new(), Vec::new());
         for (matrix, _) in &matrices {
             bytes.extend_from_slice(matrix.tensor.as_slice::<i8>()?);
-            let scale = 1.0 / matrix.multiplier.unwrap_or(1.0);
+            let weights = matrix.multiplier.unwrap_or(1.0);
+            let scale = if self.as_engine() { engine::factor(multiplier, weights) } else { 1.0 / weights };
             scales.extend(core::iter::repeat_n(scale, outputs));
         }
-        Linear::of_bytes(&bytes, inputs, scales, multiplier, bias)
+        if !self.as_engine() {
+            return Linear::of_bytes(&bytes, inputs, scales, multiplier, bias);
+        }
+        let mut shifted = bias.unwrap_or_else(|| alloc::vec![0.0; parts.len() * outputs]);
+        let weights = matrices.iter().flat_map(|(matrix, _)| core::iter::repeat_n(matrix.multiplier, outputs));
+        for ((bias, row), weights) in shifted.iter_mut().zip(bytes.chunks_exact(inputs)).zip(weights) {
+            *bias = engine::bias(multiplier, weights.unwrap_or(1.0), row, *bias);
+        }
+        Linear::of_saturating_bytes(&bytes, inputs, scales, multiplier, shifted)
     }
 
     /// The multiplier of the inputs, which maps of one input have in common.
@@ -207,18 +226,25 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
     fn table(&self) -> Result<Table, ModelError> {
         let (vocab, width) = (self.config.vocab_size, self.config.width);
         let matrix = self.matrix("Wemb", vocab, width)?;
-        let bias = self.row("decoder_ff_logit_out_b", vocab)?;
+        let mut bias = self.row("decoder_ff_logit_out_b", vocab)?;
         let rows = match matrix.multiplier {
-            Some(multiplier) if self.weights == StudentWeights::Stored => {
+            Some(multiplier) if self.weights != StudentWeights::F32 => {
                 let bytes = matrix.tensor.as_slice::<i8>()?.to_vec();
                 // With a shortlist, Marian looks it up under the name of no tensor.
                 let name = if self.file.names().any(|name| name == "none_QuantMultA") { "none" } else { "Wemb" };
-                Rows::I8 { bytes, scale: 1.0 / multiplier, input_multiplier: self.input_multiplier(name)? }
+                let input_multiplier = self.input_multiplier(name)?;
+                let saturating = self.as_engine().then(|| engine::factor(input_multiplier, multiplier));
+                if self.as_engine() {
+                    for (bias, row) in bias.iter_mut().zip(bytes.chunks_exact(width)) {
+                        *bias = engine::bias(input_multiplier, multiplier, row, *bias);
+                    }
+                }
+                Rows::I8 { bytes, scale: 1.0 / multiplier, input_multiplier, saturating }
             }
             // A table of tokens is not stored transposed.
             _ => Rows::F32(matrix.floats()?),
         };
-        Table::new(rows, width, bias)
+        Table::new(rows, width, bias, self.as_engine())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use kernform_gemm::int8::{PackedI8, Rows as Inputs, Scale, gemm_i8, gemm_i8_scratch_len};
+use kernform_gemm::int8::{
+    PackedI8, Rows as Inputs, SaturatingI8, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len,
+};
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
 use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
 
@@ -20,6 +22,8 @@ pub(super) struct Output {
 enum Weights {
     F32(PackedB<'static>),
     I8(PackedI8<'static>),
+    /// With the factor of the sums.
+    Saturating(SaturatingI8<'static>, f32),
 }
 
 impl Output {
@@ -35,9 +39,13 @@ impl Output {
                 let rows = gather(rows, width, &words);
                 Weights::F32(PackedB::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?)
             }
-            Rows::I8 { bytes, .. } => {
+            Rows::I8 { bytes, saturating, .. } => {
                 let rows = gather(bytes, width, &words);
-                Weights::I8(PackedI8::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?)
+                let packed = PackedI8::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?;
+                match saturating {
+                    Some(factor) => Weights::Saturating(SaturatingI8::new(packed), *factor),
+                    None => Weights::I8(packed),
+                }
             }
         };
         Ok(Self { words, bias, weights })
@@ -69,13 +77,18 @@ impl Output {
             (Weights::F32(weights), _) => {
                 gemm(context.isa, context.parallel, a, Operand::Packed(weights), c, &epilogue, scratch)?;
             }
+            (Weights::Saturating(weights, factor), Rows::I8 { input_multiplier, .. }) => {
+                let (a, factor) = ((a, *input_multiplier), Scale::One(*factor));
+                let then = (epilogue.bias, false, None);
+                gemm_i8_saturating(context.isa, context.parallel, a, weights, factor, c, then, scratch)?;
+            }
             (Weights::I8(weights), Rows::I8 { scale, input_multiplier, .. }) => {
                 let inputs = Inputs::Static { values: a, multiplier: *input_multiplier, scale: 1.0 / input_multiplier };
                 let scale = Scale::One(*scale);
                 gemm_i8(context.isa, context.parallel, inputs, weights, scale, c, &epilogue, scratch)?;
             }
             // Outputs are made of the table that they are used with.
-            (Weights::I8(_), Rows::F32(_)) => {}
+            (Weights::I8(_) | Weights::Saturating(..), Rows::F32(_)) => {}
         }
         Ok(())
     }

@@ -3,15 +3,12 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use kernform_attention::{
-    CacheKind, KeptKeys, KvCache, Mask, RowsMut, Segment, Visible, attend_cached, attend_cached_scratch_len,
-    attention_weights,
-};
+use kernform_attention::{CacheKind, KvCache, Mask, RowsMut, Segment, attend_cached_scratch_len, attention_weights};
 use kernform_tensor::{Arena, Parallel, ScratchPlan};
 
 use super::output::Output;
 use super::table::MOST_POSITIONS;
-use super::{DecoderLayer, MarianStudent};
+use super::{DecoderLayer, MarianStudent, StudentWeights, engine};
 use crate::error::ModelError;
 use crate::layers::Activations;
 use crate::plan::Limits;
@@ -48,7 +45,7 @@ impl StudentPlan {
         }
         let cross_len = KvCache::storage_len(model.heads(), sources, source_len)?;
         let states_len = rows.saturating_mul(model.config.width);
-        let work_len = work_len(model, rows.max(limits.encode_tokens), parallel)?;
+        let work_len = work_len(model, rows.max(limits.encode_tokens), source_len, parallel)?;
         let mut layout = ScratchPlan::new();
         for _ in &model.decoder {
             layout = layout.take(cross_len).take(states_len);
@@ -69,11 +66,19 @@ impl StudentPlan {
 }
 
 /// Elements for the activations of `tokens` rows, with the kernels' scratch.
-fn work_len(model: &MarianStudent, tokens: usize, parallel: &impl Parallel) -> Result<usize, ModelError> {
+fn work_len(
+    model: &MarianStudent,
+    tokens: usize,
+    source_len: usize,
+    parallel: &impl Parallel,
+) -> Result<usize, ModelError> {
     let (threads, config) = (parallel.threads(), &model.config);
     let output = Output::scratch_len(&model.table, config.width, tokens, config.vocab_size, threads);
     let cross = attend_cached_scratch_len(model.heads(), CacheKind::F32, parallel)?;
     let mut scratch = cross.max(output).max(model.encoder.scratch_len(tokens, parallel)?);
+    if model.weights == StudentWeights::Engine {
+        scratch = scratch.max(engine::attend_scratch_len(model.heads(), source_len));
+    }
     for layer in &model.decoder {
         scratch = scratch.max(layer.recurrence.scratch_len(tokens, threads));
         scratch = scratch.max(layer.cross.scratch_len(tokens, parallel)?);
@@ -206,7 +211,7 @@ impl<'a> StudentSession<'a> {
             self.segments.push(Segment::of(start..end));
             start = end;
         }
-        model.encoder.run(&context, &mut a, &self.segments, KeptKeys::All, None)?;
+        model.encode(&context, &mut a, &self.segments)?;
         for (layer, cache) in model.decoder.iter().zip(&mut self.cross) {
             let projected = &mut a.projected[..count * 2 * width];
             layer.cross.project(&context, a.x, projected, a.scratch)?;
@@ -268,7 +273,10 @@ impl<'a> StudentSession<'a> {
         embed(model, rows, &mut self.lens, &mut self.states, a.x)?;
         for (i, layer) in model.decoder.iter().enumerate() {
             layer.recurrence.step(&context, &mut a, self.states[i], &self.slots)?;
-            layer.cross.step(&context, &mut a, &self.cross[i], &self.sources)?;
+            let source = (&self.cross[i], self.sources.as_slice());
+            layer.cross.run(&context, &mut a, |q, out, scratch| {
+                model.mix_source(&context, &layer.cross, q, source, out, scratch)
+            })?;
             layer.feed_forward.forward(&context, &mut a)?;
         }
         // Rows of one source stand together, as many as it has beams, and share its words.
@@ -357,7 +365,7 @@ impl<'a> StudentSession<'a> {
             embed(model, &rows, &mut self.lens, &mut self.states, a.x)?;
             for (i, layer) in model.decoder.iter().enumerate() {
                 layer.recurrence.step(&context, &mut a, self.states[i], &self.slots)?;
-                let (cache, sources) = (&self.cross[i], &self.sources);
+                let (cache, sources) = (&self.cross[i], self.sources.as_slice());
                 layer.cross.run(&context, &mut a, |q, out: RowsMut<'_>, scratch| {
                     let (heads, scale) = (layer.cross.heads, layer.cross.scale);
                     if i == last {
@@ -365,8 +373,7 @@ impl<'a> StudentSession<'a> {
                         let (keys, _) = layer.cross.keys_and_values(&keys);
                         attention_weights(model.isa, heads, scale, q, keys, &segment, Mask::NONE, &mut weights)?;
                     }
-                    let seen = Visible::default();
-                    Ok(attend_cached(model.isa, parallel, heads, scale, q, cache, sources, seen, out, scratch)?)
+                    model.mix_source(&context, &layer.cross, q, (cache, sources), out, scratch)
                 })?;
                 layer.feed_forward.forward(&context, &mut a)?;
             }

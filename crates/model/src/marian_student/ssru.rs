@@ -1,6 +1,6 @@
 //! The recurrent unit of the decoder (Kim et al. 2019, section 3.1).
 
-use kernform_math::sigmoid_in_place;
+use kernform_simd::Isa;
 use kernform_tensor::Parallel;
 
 use crate::error::ModelError;
@@ -12,11 +12,12 @@ pub(super) struct Ssru {
     /// `W x` and `Wf x + bf`, side by side.
     maps: Linear,
     residual: Residual,
+    sigmoid: fn(Isa, &mut [f32]),
 }
 
 impl Ssru {
-    pub(super) const fn new(maps: Linear, residual: Residual) -> Self {
-        Self { maps, residual }
+    pub(super) const fn new(maps: Linear, residual: Residual, sigmoid: fn(Isa, &mut [f32])) -> Self {
+        Self { maps, residual, sigmoid }
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -44,7 +45,7 @@ impl Ssru {
             let rows = mapped.chunks_exact_mut(2 * width).zip(s.residual.chunks_exact(width)).zip(slots);
             for (((mapped, x), slot), out) in rows.zip(s.out.chunks_exact_mut(width)) {
                 let (mapped, gate) = mapped.split_at_mut(width);
-                sigmoid_in_place(context.isa, gate);
+                (self.sigmoid)(context.isa, gate);
                 let state = &mut states[slot * width..(slot + 1) * width];
                 for ((((state, mapped), gate), x), out) in state.iter_mut().zip(mapped).zip(gate).zip(x).zip(out) {
                     *state = *state * *gate + *mapped * (1.0 - *gate);

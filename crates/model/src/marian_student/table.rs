@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use kernform_attention::positions::{SinusoidalLayout, sinusoidal};
 
+use super::engine;
 use crate::error::ModelError;
 
 /// Positions that there are sines and cosines of.
@@ -30,13 +31,19 @@ pub(super) enum Rows {
         scale: f32,
         /// What inputs of the output are multiplied by before they are rounded to bytes.
         input_multiplier: f32,
+        /// What sums of the output are multiplied by, where it is a product whose pairs saturate.
+        saturating: Option<f32>,
     },
 }
 
 impl Table {
-    pub(super) fn new(rows: Rows, width: usize, bias: Vec<f32>) -> Result<Self, ModelError> {
+    pub(super) fn new(rows: Rows, width: usize, bias: Vec<f32>, as_engine: bool) -> Result<Self, ModelError> {
         let mut positions = alloc::vec![0.0; MOST_POSITIONS * width];
-        sinusoidal(SinusoidalLayout::Fairseq { padding: None }, width, 0, &mut positions)?;
+        if as_engine {
+            engine::positions(width, &mut positions);
+        } else {
+            sinusoidal(SinusoidalLayout::Fairseq { padding: None }, width, 0, &mut positions)?;
+        }
         Ok(Self { rows, width, scale: libm::sqrt(width as f64) as f32, positions, bias })
     }
 

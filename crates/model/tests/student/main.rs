@@ -155,7 +155,8 @@ fn greedy_search_takes_the_best_words_of_plain_code() {
 }
 
 fn every_way_gives_the_same_bits(isa: Isa) {
-    for (is_bytes, weights) in [(true, StudentWeights::Stored), (false, StudentWeights::Stored)] {
+    let arithmetics = [(true, StudentWeights::Stored), (false, StudentWeights::Stored), (true, StudentWeights::Engine)];
+    for (is_bytes, weights) in arithmetics {
         let net = Net::new(is_bytes);
         let scalar = match isa.class() {
             Class::Fused => Level::Scalar,
@@ -175,6 +176,21 @@ fn every_way_gives_the_same_bits(isa: Isa) {
             assert_eq!(translated(&model, &Threads(2), beams, 6 * beams), expected);
         }
     }
+}
+
+/// The engine's arithmetic fuses nothing, so both classes have its bits.
+#[test]
+fn the_engines_arithmetic_is_one_in_both_classes() {
+    let net = Net::new(true);
+    let on = |level, weights| {
+        let isa = Isa::new(level).expect("scalar levels run anywhere");
+        logits(&load(&net, weights, isa), &Serial, &sources()).concat()
+    };
+    let fused = on(Level::Scalar, StudentWeights::Engine);
+    assert_same_bits("both classes", &fused, &on(Level::ScalarUnfused, StudentWeights::Engine));
+    assert!(fused.iter().all(|logit| logit.is_finite()));
+    // Made-up weights have many pairs that saturate.
+    assert_ne!(fused, on(Level::Scalar, StudentWeights::Stored));
 }
 
 isa_tests_integer!(every_way_gives_the_same_bits);

@@ -1,0 +1,152 @@
+//! The product of an engine whose sums of neighbouring products saturate, by way of the exact one.
+//!
+//! `VPMADDUBSW` multiplies unsigned by signed bytes and adds neighbouring products in 16 bits, which saturate. Two weights
+//! that add up to less than 130 in magnitude never come so far, whatever the inputs, and of trained weights few pairs do
+//! not. So the product is the exact one, on the kernels that there are; a list of the other pairs says which elements to
+//! look at again, and those where a pair saturates are computed anew.
+
+use alloc::vec::Vec;
+
+use kernform_math::Activation;
+use kernform_simd::Isa;
+use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
+
+use super::multiply::{Rows, SHIFT, Scale, to_floats};
+use super::packed::{GROUP, LINE, PackedI8, panel_len};
+use super::quantize::byte;
+use crate::{Epilogue, GemmError, PANEL};
+
+/// The least magnitude of the sum of two weights whose products may saturate: 129 times 254 fits 16 bits.
+const LEAST_SUM: i16 = 130;
+
+/// The right operand of [`gemm_i8_saturating`]: packed, with the pairs of weights that can saturate.
+#[derive(Clone, Debug)]
+pub struct SaturatingI8<'a> {
+    packed: PackedI8<'a>,
+    /// Ordered by column.
+    pairs: Vec<Pair>,
+}
+
+/// Rows `row` and `row + 1` of a column.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    col: usize,
+    row: usize,
+    /// The magnitudes of the weights.
+    weights: [f32; 2],
+    /// What inputs times these weights come to at least where the sum saturates.
+    least: f32,
+}
+
+impl Pair {
+    fn new(col: usize, row: usize, weights: &[i8]) -> Self {
+        let weights = [weights[0], weights[1]].map(|weight| f32::from(weight).abs());
+        // Inputs are rounded, each by a half at most, and these products a little.
+        Self { col, row, weights, least: 32_767.0 - 127.5 * (weights[0] + weights[1]) - 1.0 }
+    }
+
+    /// Whether the sum may saturate for these inputs. Where one is cut at -127 its product is 0, and the other cannot; and
+    /// one that is no number counts as 0, which may.
+    #[inline(always)]
+    fn may_saturate(&self, inputs: [f32; 2], multiplier: f32) -> bool {
+        let sum = inputs[0] * multiplier * self.weights[0] + inputs[1] * multiplier * self.weights[1];
+        sum >= self.least || sum.is_nan()
+    }
+}
+
+impl<'a> SaturatingI8<'a> {
+    /// Looks for the pairs that can saturate.
+    #[must_use]
+    pub fn new(packed: PackedI8<'a>) -> Self {
+        let mut pairs = Vec::new();
+        let (k, _) = packed.shape();
+        for (panel, data) in packed.as_slice().chunks_exact(panel_len(k)).enumerate() {
+            for (group, line) in data[LINE..].chunks_exact(LINE).enumerate() {
+                let is_large =
+                    |pair: &[i8]| (i16::from(pair[0]) + i16::from(pair[1])).unsigned_abs() >= LEAST_SUM as u16;
+                // Most lines have none, which vectors see at once.
+                if !line.chunks_exact(2).fold(false, |any, pair| any | is_large(pair)) {
+                    continue;
+                }
+                let found = line.chunks_exact(2).enumerate().filter(|(_, pair)| is_large(pair));
+                pairs.extend(found.map(|(i, pair)| Pair::new(panel * PANEL + i / 2, group * GROUP + i % 2 * 2, pair)));
+            }
+        }
+        pairs.sort_unstable_by_key(|pair| (pair.col, pair.row));
+        Self { packed, pairs }
+    }
+
+    /// The packed bytes.
+    #[must_use]
+    pub const fn packed(&self) -> &PackedI8<'a> {
+        &self.packed
+    }
+}
+
+/// A product that is not exact, for models whose answers are to be those of an engine that computes so (intgemm's shifted
+/// form, in Marian and Bergamot): `c = sum * col_scale + bias` for A `[m, k]`, B `[k, n]`, C `[m, n]`, then ReLU where it is
+/// asked for, then the residual.
+///
+/// A becomes bytes as [`quantize_with`](super::quantize_with) makes them, with 127 added: 0 to 254. In `sum`, products with
+/// rows `2 i` and `2 i + 1` of B are added in 16 bits that saturate, and these sums in `i32`. Product and sum of the floats
+/// are rounded each, in either class: the bits of [`reference::gemm_i8_saturating`](super::reference::gemm_i8_saturating) on
+/// every level. The shift is in the result; where it is not wanted, `-127 * col_scale * (sum of B's column)` is added to
+/// the bias before.
+///
+/// Nothing is allocated; `scratch` must have [`gemm_i8_scratch_len`](super::gemm_i8_scratch_len) floats, whatever they hold.
+///
+/// # Errors
+/// [`GemmError`] where shapes do not fit or the scratch is too short; C is as it was then.
+pub fn gemm_i8_saturating(
+    isa: Isa,
+    parallel: &impl Parallel,
+    (a, multiplier): (MatrixRef<'_, f32>, f32),
+    b: &SaturatingI8<'_>,
+    col_scale: Scale<'_>,
+    mut c: MatrixMut<'_, f32>,
+    (bias, relu, residual): (Option<&[f32]>, bool, Option<MatrixRef<'_, f32>>),
+    scratch: &mut [f32],
+) -> Result<(), GemmError> {
+    let activation = if relu { Activation::Relu } else { Activation::Identity };
+    let epilogue = Epilogue { bias, activation, residual };
+    let rows = Rows::Static { values: a, multiplier, scale: 1.0 };
+    to_floats(isa, parallel, rows, &b.packed, (col_scale, true), &mut c, &epilogue, scratch)?;
+    for i in 0..a.rows() {
+        let finish = |col, sum: i32| {
+            let bias = bias.and_then(|bias| bias.get(col)).copied().unwrap_or(0.0);
+            let x = sum as f32 * col_scale.get(col) + bias;
+            let x = if relu && x < 0.0 { 0.0 } else { x };
+            residual.and_then(|residual| residual.get(i, col)).map_or(x, |residual| x + residual)
+        };
+        let row = a.row(i);
+        let input = |k: usize| row.map_or_else(|| a.get(i, k), |row| row.get(k)).copied().unwrap_or(0.0);
+        b.again(multiplier, input, |col, sum| {
+            if let Some(c) = c.get_mut(i, col) {
+                *c = finish(col, sum);
+            }
+        });
+    }
+    Ok(())
+}
+
+impl SaturatingI8<'_> {
+    /// The columns where a pair saturates for a row of A, and their sums.
+    fn again(&self, multiplier: f32, input: impl Fn(usize) -> f32, mut found: impl FnMut(usize, i32)) {
+        let inputs = |row: usize| [input(row), input(row + 1)];
+        // The sum of the products with two rows, exactly.
+        let exact = |inputs: [f32; 2], row: usize, col: usize| {
+            let [first, second] = inputs.map(|x| i32::from(byte(x, multiplier)) + SHIFT);
+            first * i32::from(self.packed.get(row, col)) + second * i32::from(self.packed.get(row + 1, col))
+        };
+        let mut done = None;
+        for pair in &self.pairs {
+            let (row, col, x) = (pair.row, pair.col, inputs(pair.row));
+            let saturates = pair.may_saturate(x, multiplier) && i16::try_from(exact(x, row, col)).is_err();
+            if saturates && done != Some(col) {
+                done = Some(col);
+                let limited = |row| exact(inputs(row), row, col).clamp(i32::from(i16::MIN), i32::from(i16::MAX));
+                found(col, (0..self.packed.shape().0).step_by(2).map(limited).sum());
+            }
+        }
+    }
+}
