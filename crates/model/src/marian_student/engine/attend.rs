@@ -1,5 +1,8 @@
 //! Attention, in the engine's order of sums.
 
+// Loops of constant length over arrays of one length, which stay in registers; iterators over several of them do not.
+#![allow(clippy::needless_range_loop)]
+
 use kernform_attention::{Heads, KEY_TILE, Rows, RowsMut, Segment};
 use kernform_simd::{Isa, Kernel, Simd};
 use kernform_tensor::Arena;
@@ -194,14 +197,16 @@ impl Abreast<'_> {
             for first in (0..self.tokens).step_by(KEY_TILE) {
                 let tiles: [Rows<'_>; ABREAST] = core::array::from_fn(|i| values(i, first / KEY_TILE));
                 for token in 0..KEY_TILE.min(self.tokens - first) {
-                    for (i, (sum, tile)) in sums.iter_mut().zip(&tiles).enumerate() {
-                        let row = &tile.data[token * tile.stride + column..];
+                    for i in 0..ABREAST {
+                        let row = &tiles[i].data[token * tiles[i].stride + column..];
                         let value = if is_whole { s.load(row) } else { s.load_or(&row[..head_dim - column], 0.0) };
-                        *sum = s.add(*sum, s.mul(s.splat(weights[i * stride + first + token]), value));
+                        sums[i] = s.add(sums[i], s.mul(s.splat(weights[i * stride + first + token]), value));
                     }
                 }
             }
-            sums.into_iter().enumerate().for_each(|(i, sum)| store(i, column, sum));
+            for i in 0..ABREAST {
+                store(i, column, sums[i]);
+            }
         }
     }
 }
