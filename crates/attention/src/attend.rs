@@ -31,20 +31,7 @@ pub(crate) struct Problem<'a> {
     pub(crate) out_stride: usize,
 }
 
-impl<'a> Problem<'a> {
-    fn new(
-        heads: Heads,
-        scale: f32,
-        query: Rows<'a>,
-        key: Rows<'a>,
-        value: Rows<'a>,
-        segments: &'a [Segment],
-        mask: Mask<'a>,
-        out_stride: usize,
-    ) -> Self {
-        Problem { heads, factor: scale * core::f32::consts::LOG2_E, query, key, value, segments, mask, out_stride }
-    }
-
+impl Problem<'_> {
     /// Checks all but the output; gives the queries from the first segment's first to the last one's last.
     fn check(&self) -> Result<Range<usize>, AttentionError> {
         self.heads.check()?;
@@ -99,9 +86,8 @@ pub fn attend(
     out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), AttentionError> {
-    let problem = Problem::new(heads, scale, query, key, value, segments, mask, out.stride);
-    let queries = problem.check()?;
-    run(isa, parallel, &problem, queries, 0, out, scratch)
+    let all = 0..usize::MAX;
+    attend_range(isa, parallel, heads, scale, query, key, value, segments, mask, all, out, scratch)
 }
 
 /// [`attend`] for some of the queries: the rows that `queries` names, of which `out` holds the first at its beginning.
@@ -122,26 +108,13 @@ pub fn attend_range(
     segments: &[Segment],
     mask: Mask<'_>,
     queries: Range<usize>,
-    out: RowsMut<'_>,
-    scratch: &mut [f32],
-) -> Result<(), AttentionError> {
-    let problem = Problem::new(heads, scale, query, key, value, segments, mask, out.stride);
-    let all = problem.check()?;
-    let within = queries.start.max(all.start)..queries.end.min(all.end);
-    run(isa, parallel, &problem, within, queries.start, out, scratch)
-}
-
-/// Cuts `queries` into tiles and runs them; `out` begins with the row `first`, which is none of those behind them.
-fn run(
-    isa: Isa,
-    parallel: &impl Parallel,
-    problem: &Problem<'_>,
-    queries: Range<usize>,
-    first: usize,
     mut out: RowsMut<'_>,
     scratch: &mut [f32],
 ) -> Result<(), AttentionError> {
-    let (heads, width) = (problem.heads, problem.heads.query_width());
+    let factor = scale * core::f32::consts::LOG2_E;
+    let problem = Problem { heads, factor, query, key, value, segments, mask, out_stride: out.stride };
+    let (all, first, width) = (problem.check()?, queries.start, heads.query_width());
+    let queries = first.max(all.start)..queries.end.min(all.end);
     out.check(queries.end.saturating_sub(first), width)?;
     // Asked once: each tile needs its scratch, whatever the second answer would be.
     let (most, each) = (tiles(parallel), rows_scratch_len(heads.head_dim)?);
@@ -166,7 +139,7 @@ fn run(
         rest = after;
         let (scratch, after) = core::mem::take(&mut free).split_at_mut(each);
         free = after;
-        tiles[count] = Some(Tile { work: Work::Rows(problem), tokens, out, scratch });
+        tiles[count] = Some(Tile { work: Work::Rows(&problem), tokens, out, scratch });
         count += 1;
     }
     parallel.for_each(&mut tiles[..count], |_, tile| {
