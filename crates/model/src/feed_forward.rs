@@ -7,6 +7,7 @@ use crate::error::ModelError;
 use crate::gate::gate;
 use crate::layers::{Activations, Context, Residual};
 use crate::linear::{Extra, Linear};
+use crate::parts::even;
 
 /// Rows of a thread that go through both maps together: few enough that what lies between the two stays in the second-level
 /// cache, many enough that weights are read seldom.
@@ -52,8 +53,7 @@ impl FeedForward {
             let is_gated = width != inner;
             let rows = s.residual.len() / inputs;
             let most = AT_ONCE.saturating_mul(context.parallel.threads().max(1));
-            // Equally many each time.
-            let each = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
+            let each = even(rows, most);
             let parts = input.chunks(each * inputs).zip(s.residual.chunks(each * outputs));
             for ((input, residual), out) in parts.zip(s.out.chunks_mut(each * outputs)) {
                 let hidden = &mut s.hidden[..input.len() / inputs * width];

@@ -13,6 +13,7 @@ use kernform_tensor::{Arena, MatrixMut, MatrixRef, Parallel, Serial, bf16, f16, 
 use crate::error::ModelError;
 use crate::hadamard::Hadamard;
 use crate::layers::Context;
+use crate::parts::even;
 
 /// The type in which the weights of a model's products and its table of tokens are kept; the rest is always `f32`.
 ///
@@ -274,9 +275,7 @@ impl Linear {
             }
             Packed::Int8 { values, scales, inputs: ToBytes::Mixed(hadamard) } => {
                 // A few rows at a time, so that what is mixed stays in the cache and the scratch small.
-                let most = mixed_rows(self.inputs, parallel.threads());
-                // Equally many each time, since the weights are read every time.
-                let most = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
+                let most = even(rows, mixed_rows(self.inputs, parallel.threads()));
                 for first in (0..rows).step_by(most) {
                     let count = most.min(rows - first);
                     let mut arena = Arena::new(scratch);

@@ -21,6 +21,11 @@ pub(crate) fn part_count(threads: usize, rows: usize, least: usize) -> usize {
     if parts > 1 && rows / parts >= least { parts } else { 1 }
 }
 
+/// How many of `rows` to take at a time, at most `most`: as many each time, since each time all weights are read. At least 1.
+pub(crate) fn even(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
 /// Scratch for as many `tokens` or fewer in ranges, where a range of so many rows needs what `each` says, which does not
 /// shrink.
 pub(crate) fn scratch_len(
