@@ -6,7 +6,7 @@ use core::ops::Range;
 use kernform_simd::Isa;
 use kernform_tensor::{Parallel, split_ranges};
 
-use crate::kernels::tile::{Tile, Work, rows_scratch_len};
+use crate::kernels::tile::{Tile, Work, all_scratch_len, line_start, rows_scratch_len};
 use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
 
 /// The most tiles that one call is cut into.
@@ -118,7 +118,7 @@ pub fn attend_range(
     out.check(queries.end.saturating_sub(first), width)?;
     // Asked once: each tile needs its scratch, whatever the second answer would be.
     let (most, each) = (tiles(parallel), rows_scratch_len(heads.head_dim)?);
-    let needed = each.checked_mul(most).ok_or(AttentionError::Overflow)?;
+    let needed = all_scratch_len(each, most)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -130,7 +130,7 @@ pub fn attend_range(
     let parts = parts.min(most);
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(queries.start - first..queries.end - first, width);
-    let mut free = scratch;
+    let mut free = line_start(scratch);
     let mut count = 0;
     for range in split_ranges(queries.len(), parts, 1) {
         let tokens = queries.start + range.start..queries.start + range.end;
@@ -162,5 +162,5 @@ fn tiles(parallel: &impl Parallel) -> usize {
 /// # Errors
 /// [`AttentionError::Overflow`] for a head size beyond the address space.
 pub fn attend_scratch_len(heads: Heads, parallel: &impl Parallel) -> Result<usize, AttentionError> {
-    rows_scratch_len(heads.head_dim)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
+    all_scratch_len(rows_scratch_len(heads.head_dim)?, tiles(parallel))
 }

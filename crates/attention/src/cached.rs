@@ -8,7 +8,7 @@ use kernform_tensor::{Parallel, split_ranges};
 
 use crate::attend::MAX_TILES;
 use crate::cache::CacheView;
-use crate::kernels::tile::{Tile, Work, step_scratch_len};
+use crate::kernels::tile::{Tile, Work, all_scratch_len, line_start, step_scratch_len};
 use crate::{AttentionError, CacheKind, Heads, KvCache, Operand, Rows, RowsMut, ScoreTerms};
 
 /// Rows under which a tile is not cut further.
@@ -120,7 +120,7 @@ where
     step.check(&out)?;
     // Asked once: each tile needs its scratch, whatever the second answer would be.
     let (most, each) = (tiles(parallel), step_scratch_len(heads.head_dim, cache.kind())?);
-    let needed = each.checked_mul(most).ok_or(AttentionError::Overflow)?;
+    let needed = all_scratch_len(each, most)?;
     if scratch.len() < needed {
         return Err(AttentionError::TooShort { operand: Operand::Scratch, needed, len: scratch.len() });
     }
@@ -132,7 +132,7 @@ where
     let parts = most.min(slots.len().div_ceil(LEAST_ROWS));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(0..slots.len(), width);
-    let mut free = scratch;
+    let mut free = line_start(scratch);
     let mut count = 0;
     for tokens in split_ranges(slots.len(), parts, 1) {
         let take = if tokens.end == slots.len() { rest.len() } else { tokens.len() * step.out_stride };
@@ -164,5 +164,5 @@ pub fn attend_cached_scratch_len(
     kind: CacheKind,
     parallel: &impl Parallel,
 ) -> Result<usize, AttentionError> {
-    step_scratch_len(heads.head_dim, kind)?.checked_mul(tiles(parallel)).ok_or(AttentionError::Overflow)
+    all_scratch_len(step_scratch_len(heads.head_dim, kind)?, tiles(parallel))
 }

@@ -5,7 +5,8 @@
 
 use core::ops::Range;
 
-use kernform_simd::Simd;
+use kernform_math::vector::map;
+use kernform_simd::{Simd, prefetch};
 
 use super::block::{KeyBlock, MAX_ROWS, RowBlock, State, attend_block, finish};
 use super::pack::pack_tile;
@@ -18,8 +19,8 @@ use crate::scores::{BlockKeys, RowTerms, ScoreTerms};
 use crate::stored::decode;
 use crate::{AttentionError, CacheKind, KeptKeys, Rows, Segment};
 
-/// Rows that go through the blocks together.
-pub(crate) const ROWS: usize = 256;
+/// Rows that go through the blocks together. More of them share what it costs to lay out a block, and need more memory.
+pub(crate) const ROWS: usize = if cfg!(target_arch = "x86_64") { 512 } else { 256 };
 
 /// Rows whose weights there is room for: those of two groups where the vectors are that may work on two.
 const WEIGHT_ROWS: usize = if cfg!(target_arch = "x86_64") { 2 * whole::ROWS } else { MAX_ROWS };
@@ -144,19 +145,29 @@ impl Group<'_> {
             self.run(s, rows, out, &mut scratch);
             for (l, place) in scratch.l.iter().zip(&rows.out[..rows.len]) {
                 finish(s, l, &mut out[*place..][..head_dim]);
+                if self.out_stride > head_dim {
+                    fetch(out, *place + head_dim, head_dim);
+                }
             }
         }
     }
 
     fn list(&self, range: Range<usize>, rows: &mut RowList) {
         rows.len = range.len();
-        for (r, row) in range.enumerate() {
-            let token = self.tokens.start + row / self.heads.1;
-            let head = self.heads.0 + row % self.heads.1;
-            let sees = self.source.sees(token);
-            (rows.token[r], rows.head[r]) = (token, head);
-            rows.out[r] = (token - self.out_start) * self.out_stride + head * self.head_dim;
+        // Counted on, since divisions are slow.
+        let (mut token, mut head) = (self.tokens.start + range.start / self.heads.1, range.start % self.heads.1);
+        let mut sees = 0..0;
+        for r in 0..rows.len {
+            if r == 0 || head == 0 {
+                sees = self.source.sees(token);
+            }
+            (rows.token[r], rows.head[r]) = (token, self.heads.0 + head);
+            rows.out[r] = (token - self.out_start) * self.out_stride + (self.heads.0 + head) * self.head_dim;
             rows.sees[r] = (sees.start, sees.end);
+            head += 1;
+            if head == self.heads.1 {
+                (token, head) = (token + 1, 0);
+            }
         }
     }
 
@@ -167,13 +178,8 @@ impl Group<'_> {
         let factor = s.splat(self.factor);
         for (r, scaled) in scratch.query.chunks_exact_mut(head_dim).enumerate().take(rows.len) {
             let query = self.query.part(rows.token[r], rows.head[r] * head_dim, head_dim);
-            for (scaled, query) in scaled.chunks_mut(S::LANES).zip(query.chunks(S::LANES)) {
-                if query.len() == S::LANES {
-                    s.store(s.mul(s.load(query), factor), scaled);
-                } else {
-                    s.store_partial(s.mul(s.load_or(query, 0.0), factor), scaled);
-                }
-            }
+            map(s, query, scaled, |query| s.mul(query, factor));
+            self.fetch(&self.query, rows.token[r], (rows.head[r] + self.heads.1) * head_dim);
         }
         scratch.m[..rows.len].fill(f32::NEG_INFINITY);
         scratch.l[..rows.len].fill([0.0; KEY_TILE]);
@@ -229,7 +235,7 @@ impl Group<'_> {
             (scratch.keys, scratch.values) = (keys, values);
         }
         if is_first {
-            self.clear(s, rows, 0, out);
+            self.clear(s, rows, 0..rows.len, out);
         }
     }
 
@@ -273,6 +279,10 @@ impl Group<'_> {
             block.values[tile] = if is_dense {
                 &problem.value.data[token(first) * head_dim + column..][..count * head_dim]
             } else {
+                for j in 0..count {
+                    self.fetch(&problem.key, token(first + j), column + head_dim);
+                    self.fetch(&problem.value, token(first + j), column + head_dim);
+                }
                 for (j, copy_of) in values.chunks_exact_mut(head_dim).enumerate().take(count) {
                     copy(s, problem.value.part(token(first + j), column, head_dim), copy_of);
                 }
@@ -282,10 +292,19 @@ impl Group<'_> {
         block
     }
 
-    /// Sets the outputs of the rows from `first` on to 0.
+    /// Fetches the next head of a row, whose turn comes next. Where rows lie apart, the hardware does not see it coming, and
+    /// each row may be in a page of its own, which is at hand now.
     #[inline(always)]
-    fn clear<S: Simd>(&self, s: S, rows: &RowList, first: usize, out: &mut [f32]) {
-        for place in &rows.out[first..rows.len] {
+    fn fetch(&self, rows: &Rows<'_>, token: usize, column: usize) {
+        if rows.stride > self.head_dim {
+            fetch(rows.data, token * rows.stride + column, self.head_dim);
+        }
+    }
+
+    /// Sets the outputs of some rows to 0.
+    #[inline(always)]
+    fn clear<S: Simd>(&self, s: S, rows: &RowList, which: Range<usize>, out: &mut [f32]) {
+        for place in &rows.out[which] {
             clear(s, &mut out[*place..][..self.head_dim]);
         }
     }
@@ -306,33 +325,34 @@ impl Group<'_> {
     ) {
         let full = block_keys.below(all.start, len) == 0 && block_keys.below(all.end, len) == len;
         let part = Part { group: self, rows, block, block_keys, len, full };
-        let mut r = if full { part.attend_whole(s, is_first, out, scratch) } else { 0 };
+        let whole = part.attend_whole(s, is_first, out, scratch);
         if is_first {
-            self.clear(s, rows, r, out);
+            self.clear(s, rows, 0..whole.start, out);
+            self.clear(s, rows, whole.end..rows.len, out);
         }
-        // Scalars share little, and each height is code of its own, for which a microcontroller has little room.
-        let is_vector = S::LANES > 1;
-        if is_vector && S::REGISTERS >= 32 {
-            while r + 8 <= rows.len {
+        let mut r = 0;
+        while r < rows.len {
+            let left = if r < whole.start { whole.start } else { rows.len } - r;
+            // Scalars share little, and each height is code of its own, for which a microcontroller has little room.
+            let is_vector = S::LANES > 1;
+            if r == whole.start && !whole.is_empty() {
+                r = whole.end;
+            } else if is_vector && S::REGISTERS >= 32 && left >= 8 {
                 part.attend::<S, 8>(s, r, out, scratch);
                 r += 8;
-            }
-        } else if is_vector {
-            while r + 6 <= rows.len {
+            } else if is_vector && S::REGISTERS < 32 && left >= 6 {
                 part.attend::<S, 6>(s, r, out, scratch);
                 r += 6;
+            } else if is_vector && left >= 4 {
+                part.attend::<S, 4>(s, r, out, scratch);
+                r += 4;
+            } else if left >= 2 {
+                part.attend::<S, 2>(s, r, out, scratch);
+                r += 2;
+            } else {
+                part.attend::<S, 1>(s, r, out, scratch);
+                r += 1;
             }
-        }
-        while is_vector && r + 4 <= rows.len {
-            part.attend::<S, 4>(s, r, out, scratch);
-            r += 4;
-        }
-        while r + 2 <= rows.len {
-            part.attend::<S, 2>(s, r, out, scratch);
-            r += 2;
-        }
-        if r < rows.len {
-            part.attend::<S, 1>(s, r, out, scratch);
         }
     }
 }
@@ -349,17 +369,27 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The first rows, in groups, where all rows see all of a whole block; returns how many.
+    /// The rows that go over a whole block in groups: all but a remainder where every row sees all of it, and on the diagonal
+    /// of a causal mask those below it. None where something is added to the scores.
     #[inline(always)]
-    fn attend_whole<S: Simd>(&self, s: S, is_first: bool, out: &mut [f32], scratch: &mut Scratch<'_>) -> usize {
-        let head_dim = self.group.head_dim;
+    fn attend_whole<S: Simd>(&self, s: S, is_first: bool, out: &mut [f32], scratch: &mut Scratch<'_>) -> Range<usize> {
+        let (rows, head_dim) = (self.rows, self.group.head_dim);
         if self.len < KEY_BLOCK || !self.group.source.terms().is_none() {
-            return 0;
+            return 0..0;
         }
-        let places = &self.rows.out[..self.rows.len];
-        let queries = &scratch.query[..places.len() * head_dim];
+        let mut first = 0;
+        if !self.full {
+            let sees_all = |sees: &&(usize, usize)| {
+                self.block_keys.below(sees.0, self.len) == 0 && self.block_keys.below(sees.1, self.len) == self.len
+            };
+            let whole = rows.sees[..rows.len].iter().rev().take_while(sees_all).count();
+            first = (rows.len - whole).next_multiple_of(whole::ROWS).min(rows.len);
+        }
+        let places = &rows.out[first..rows.len];
+        let queries = &scratch.query[first * head_dim..][..places.len() * head_dim];
         let groups = Groups { block: self.block, head_dim, queries, places, is_first };
-        groups.attend(s, State { m: &mut *scratch.m, l: &mut *scratch.l }, out, scratch.weights)
+        let state = State { m: &mut scratch.m[first..], l: &mut scratch.l[first..] };
+        first..first + groups.attend(s, state, out, scratch.weights)
     }
 
     /// Rows `first .. first + R`.
@@ -382,6 +412,12 @@ impl Part<'_> {
         let terms: Option<[RowTerms<'_>; R]> = (!source.terms().is_none()).then(|| core::array::from_fn(row_terms));
         attend_block(s, self.block, &block, terms.as_ref(), state, out, scratch.weights);
     }
+}
+
+/// Fetches elements, if they are there.
+#[inline(always)]
+fn fetch(data: &[f32], first: usize, len: usize) {
+    prefetch(data.get(first..first + len).unwrap_or_default());
 }
 
 /// Sets elements to 0, as [`copy`] copies them.

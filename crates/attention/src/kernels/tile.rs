@@ -29,6 +29,21 @@ pub(crate) fn step_scratch_len(head_dim: usize, kind: CacheKind) -> Result<usize
     rows::scratch_len(head_dim, SLOT_ROWS, kind != CacheKind::F32)
 }
 
+/// Bytes of a cache line; what the kernels lay out begins with one, so that no vector lies in two.
+const LINE: usize = 64;
+
+/// Scratch memory for `tiles` tiles that need `each`, wherever it begins.
+pub(crate) fn all_scratch_len(each: usize, tiles: usize) -> Result<usize, AttentionError> {
+    let len = each.checked_mul(tiles).and_then(|len| len.checked_add(LINE / size_of::<f32>() - 1));
+    len.ok_or(AttentionError::Overflow)
+}
+
+/// Scratch memory of [`all_scratch_len`] from its first line on.
+pub(crate) fn line_start(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>() - 1);
+    &mut scratch[skip..]
+}
+
 /// What is to be attended to.
 #[derive(Clone, Copy)]
 pub(crate) enum Work<'a> {
