@@ -102,6 +102,11 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
     }
 
     #[inline(always)]
+    fn touch(self, from: *const u8) {
+        // SAFETY: SSE is in the baseline, and the instruction reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, from: *const u8, signed: bool) -> __m512i {
         // SAFETY: the token exists only after detection, and the caller vouches for 32 bytes.
         unsafe {

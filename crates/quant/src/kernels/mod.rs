@@ -62,6 +62,12 @@ pub(crate) trait Vector: Copy {
     /// The rows of its tiles: 1, perhaps 2 and 3, then whole groups; 1 alone is for rows in groups too.
     const HEIGHTS: &[usize];
 
+    /// Begins to fetch the line of `from`, which need not be readable; nothing where that has not been measured.
+    #[inline(always)]
+    fn touch(self, from: *const u8) {
+        let _ = from;
+    }
+
     unsafe fn load_bytes(self, from: *const u8) -> Self::Bytes;
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     /// `low` and those bits of `high` that `mask` has, where `low` has none.

@@ -5,7 +5,9 @@ use super::{Job, Tile, Vector};
 use crate::Format;
 use crate::activations::GROUP;
 use crate::format::ActivationFormat;
-use crate::layout::{HALF_BYTES, PANEL, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes};
+use crate::layout::{
+    HALF_BYTES, PANEL, WORD_BYTES, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes, words,
+};
 
 /// Where a tile reads and writes.
 pub(crate) struct TileArgs {
@@ -50,6 +52,7 @@ impl TileArgs {
                 let mut place = Place {
                     codes: codes.add(4 * self.column),
                     scales: panel,
+                    scale_lines: (run * scale_len).div_ceil(64),
                     column: self.column,
                     panel_stride: self.panel_stride,
                 };
@@ -59,6 +62,7 @@ impl TileArgs {
                     f(place);
                     place.codes = place.codes.add(code_len);
                     place.scales = place.scales.add(scale_len);
+                    place.scale_lines = 0;
                 }
             }
         }
@@ -84,6 +88,8 @@ type Grid<T, const ROWS: usize, const N: usize> = [[T; N]; ROWS];
 pub(super) struct Place {
     codes: *const u8,
     scales: *const u8,
+    /// Lines of scales from there on to the codes, where these are the first of several records.
+    scale_lines: usize,
     column: usize,
     panel_stride: usize,
 }
@@ -107,6 +113,18 @@ impl Place {
     #[inline(always)]
     fn pair<V: Vector, C: Codes>(self, n: usize, p: usize) -> *const u8 {
         self.scales::<V>(n, float_bytes(C::FORMAT) + p * HALF_BYTES, 2)
+    }
+}
+
+/// Begins to fetch so many lines, in ascending order.
+///
+/// The order in which a row's product first reads the lines of a panel decides how fast they come from memory: CPUs that
+/// see them ascend fetch ahead. The compiler orders loads as it likes, and codes need the words of high bits, which stand
+/// behind the low ones, first.
+#[inline(always)]
+fn touch_lines<V: Vector>(v: V, from: *const u8, lines: usize) {
+    for line in 0..lines {
+        v.touch(from.wrapping_add(line * WORD_BYTES));
     }
 }
 
@@ -346,6 +364,9 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
 ) {
     let (format, subs) = (C::FORMAT, C::FORMAT.subs());
     let sums_at = sums_at(format);
+    if ROWS == 1 && subs > 1 {
+        touch_lines(v, place.scales, place.scale_lines);
+    }
     // SAFETY: by the caller's word.
     unsafe {
         if format.has_min() {
@@ -387,6 +408,10 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 sum = sum.map(|sum| sum.map(|sum| v.shl_int(sum, offset)));
             }
             for p in 0..subs / 2 {
+                if ROWS == 1 {
+                    let lines = words(format) / (subs / 2);
+                    touch_lines(v, place.codes.wrapping_add(p * lines * WORD_BYTES), lines);
+                }
                 both(
                     #[inline(always)]
                     |half| {
