@@ -1,5 +1,7 @@
 //! One tile, generic over the level, the format and its own size.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use super::formats::Codes;
 use super::{Job, Tile, Vector};
 use crate::Format;
@@ -126,6 +128,8 @@ fn touch_lines<V: Vector>(v: V, from: *const u8, lines: usize) {
     for line in 0..lines {
         v.touch(from.wrapping_add(line * WORD_BYTES));
     }
+    // Else the compiler moves loads in front.
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// The words of the tile's rows in one block.
