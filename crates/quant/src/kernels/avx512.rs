@@ -102,9 +102,8 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
     }
 
     #[inline(always)]
-    fn touch(self, from: *const u8) {
-        // SAFETY: SSE is in the baseline, and the instruction reads nothing that the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    fn touch(self, from: *const u8, lines: usize) {
+        super::touch(from, lines);
     }
     #[inline(always)]
     unsafe fn load_pairs(self, from: *const u8, signed: bool) -> __m512i {

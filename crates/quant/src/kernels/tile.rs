@@ -1,7 +1,5 @@
 //! One tile, generic over the level, the format and its own size.
 
-use core::sync::atomic::{Ordering, compiler_fence};
-
 use super::formats::Codes;
 use super::{Job, Tile, Vector};
 use crate::Format;
@@ -118,20 +116,6 @@ impl Place {
     }
 }
 
-/// Begins to fetch so many lines, in ascending order.
-///
-/// The order in which a row's product first reads the lines of a panel decides how fast they come from memory: CPUs that
-/// see them ascend fetch ahead. The compiler orders loads as it likes, and codes need the words of high bits, which stand
-/// behind the low ones, first.
-#[inline(always)]
-fn touch_lines<V: Vector>(v: V, from: *const u8, lines: usize) {
-    for line in 0..lines {
-        v.touch(from.wrapping_add(line * WORD_BYTES));
-    }
-    // Else the compiler moves loads in front.
-    compiler_fence(Ordering::SeqCst);
-}
-
 /// The words of the tile's rows in one block.
 #[derive(Clone, Copy)]
 struct Rows {
@@ -201,6 +185,12 @@ impl<C: Codes, const ROWS: usize, const N: usize> Job for Multiply<'_, C, ROWS, 
                         ActivationFormat::Q8K => block_256::<V, C, ROWS, N>(v, place, rows, &mut acc),
                     }
                     rows.record = rows.record.add(kind.words() * width);
+                    if ROWS == 1 && C::FORMAT.subs() > 1 {
+                        // The next record, which a panel's weights have driven out of the first-level cache.
+                        let end = t.rows.wrapping_add(t.blocks * kind.words() * width);
+                        let next = if rows.record == end { t.rows } else { rows.record };
+                        v.touch(next.cast(), (4 * kind.words()).div_ceil(WORD_BYTES));
+                    }
                 },
             );
             for (r, acc) in acc.into_iter().enumerate() {
@@ -369,7 +359,7 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
     let (format, subs) = (C::FORMAT, C::FORMAT.subs());
     let sums_at = sums_at(format);
     if ROWS == 1 && subs > 1 {
-        touch_lines(v, place.scales, place.scale_lines);
+        v.touch(place.scales, place.scale_lines);
     }
     // SAFETY: by the caller's word.
     unsafe {
@@ -414,7 +404,7 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
             for p in 0..subs / 2 {
                 if ROWS == 1 {
                     let lines = words(format) / (subs / 2);
-                    touch_lines(v, place.codes.wrapping_add(p * lines * WORD_BYTES), lines);
+                    v.touch(place.codes.wrapping_add(p * lines * WORD_BYTES), lines);
                 }
                 both(
                     #[inline(always)]
