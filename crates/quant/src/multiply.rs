@@ -182,21 +182,16 @@ impl Product<'_> {
         let format = self.weights.format();
         let (_, k) = self.a.shape();
         let blocks = k / format.block_len();
-        // What the tiles read and write without a check, checked here: the panels, the rows, and where chains begin and end.
-        let panel_stride = panel_bytes(format, blocks).unwrap_or(0);
-        let (first, last) = (columns.start / PANEL * panel_stride, columns.end.div_ceil(PANEL) * panel_stride);
-        let panel = self.weights.as_slice()[first..last].as_ptr();
-        let cols = columns.len().next_multiple_of(PANEL);
-        let mut padded;
-        let init = match self.bias.and_then(|bias| bias.get(columns.clone())) {
-            None => &ZEROS[..cols],
-            Some(bias) if bias.len() == cols => bias,
-            Some(bias) => {
-                padded = [0.0; MAX_COLS];
-                padded[..bias.len()].copy_from_slice(bias);
-                &padded[..cols]
-            }
-        };
+        if rows.len() == 1 && columns.len().is_multiple_of(PANEL) && self.c.col_stride == 1 {
+            return self.row(v, wide, rows.start, columns);
+        }
+        let mut init = [0.0; MAX_COLS];
+        if let Some(bias) = self.bias.and_then(|bias| bias.get(columns.clone())) {
+            init[..bias.len()].copy_from_slice(bias);
+        }
+        let (panel, panel_stride) = self.panels(columns.clone());
+        let out_stride = columns.len().next_multiple_of(PANEL);
+        let init = &init[..out_stride];
         let words = self.a.format().words();
         let mut row = rows.start;
         while row < rows.end {
@@ -216,34 +211,72 @@ impl Product<'_> {
                 }
             };
             let group = self.a.groups(row - first_row, tile.rows.max(width));
-            let mut args = TileArgs {
-                blocks,
+            let mut out = [0.0; MAX_ROWS * PANEL];
+            let out = &mut out[..tile.rows * out_stride];
+            for column in (0..columns.len()).step_by(tile.cols) {
+                let args = TileArgs {
+                    blocks,
+                    panel,
+                    panel_stride,
+                    column,
+                    rows: group.as_ptr(),
+                    first_row,
+                    width,
+                    group_stride: width * blocks * words,
+                    init: init.as_ptr(),
+                    out: out.as_mut_ptr(),
+                    out_stride,
+                };
+                // SAFETY: `PackedWeights` holds these panels, `Activations` the records of these rows; `init` has the
+                // columns of the widest tile, and `out` those of the largest for its rows.
+                unsafe { (tile.run)(v, &args) };
+            }
+            self.store(row, columns.clone(), out);
+            row += tile.rows;
+        }
+    }
+
+    /// The panels of these columns, checked, and the bytes of each.
+    #[inline(always)]
+    fn panels(&self, columns: Range<usize>) -> (*const u8, usize) {
+        let format = self.weights.format();
+        let stride = panel_bytes(format, self.a.shape().1 / format.block_len()).unwrap_or(0);
+        let (first, last) = (columns.start / PANEL * stride, columns.end.div_ceil(PANEL) * stride);
+        (self.weights.as_slice()[first..last].as_ptr(), stride)
+    }
+
+    /// [`Product::panel`] for a row that stands alone, whole panels and elements of C that stand next to each other. The fewer
+    /// other lines come between those of the weights, the faster these come from memory: nothing is copied. Not inlined, since
+    /// many rows take 1 % longer beside it.
+    #[inline(never)]
+    fn row<V: Vector>(&self, v: V, wide: Option<Tile<V>>, row: usize, columns: Range<usize>) {
+        let format = self.weights.format();
+        let (panel, panel_stride) = self.panels(columns.clone());
+        let init = match self.bias.and_then(|bias| bias.get(columns.clone())) {
+            Some(bias) => bias,
+            None => &ZEROS[..columns.len()],
+        };
+        let (first_row, width) = self.a.place(row);
+        let record = self.a.groups(row - first_row, width);
+        let tile = wide.unwrap_or_else(|| V::tile(format, 1));
+        let out = self.c.data.wrapping_add(row * self.c.row_stride + columns.start);
+        for column in (0..columns.len()).step_by(tile.cols) {
+            let args = TileArgs {
+                blocks: self.a.shape().1 / format.block_len(),
                 panel,
                 panel_stride,
-                column: 0,
-                rows: group.as_ptr(),
+                column,
+                rows: record.as_ptr(),
                 first_row,
                 width,
-                group_stride: width * blocks * words,
+                group_stride: record.len(),
                 init: init.as_ptr(),
-                out: self.c.data.wrapping_add(row * self.c.row_stride + columns.start),
+                out,
                 out_stride: self.c.row_stride,
             };
-            if tile.rows == 1 && columns.len() == cols && self.c.col_stride == 1 {
-                // A row alone is written where it belongs: the fewer other lines come between those of the weights, the faster
-                // these come from memory.
-                // SAFETY: `PackedWeights` holds these panels, `Activations` the record of this row; `init` has these columns, and
-                // only this thread touches those of C, inside which they lie.
-                unsafe { run(v, tile, &mut args, cols) };
-            } else {
-                let mut out = [0.0; MAX_ROWS * PANEL];
-                (args.out, args.out_stride) = (out.as_mut_ptr(), cols);
-                let out = &mut out[..tile.rows * cols];
-                // SAFETY: as above for these rows, and `out` has the columns of all.
-                unsafe { run(v, tile, &mut args, cols) };
-                self.store(row, columns.clone(), out);
-            }
-            row += tile.rows;
+            // SAFETY: `PackedWeights` holds these panels, `Activations` the record of the row; `init` has the columns, and so
+            // has C, where only this thread touches them.
+            unsafe { (tile.run)(v, &args) };
         }
     }
 
@@ -264,18 +297,5 @@ impl Product<'_> {
                 unsafe { to.wrapping_add(j * c.col_stride).write(*value) };
             }
         }
-    }
-}
-
-/// Runs a tile over its columns of the panel.
-///
-/// # Safety
-/// As [`TileArgs`] says.
-#[inline(always)]
-unsafe fn run<V: Vector>(v: V, tile: &Tile<V>, args: &mut TileArgs, cols: usize) {
-    for column in (0..cols).step_by(tile.cols) {
-        args.column = column;
-        // SAFETY: by the caller's word.
-        unsafe { (tile.run)(v, args) };
     }
 }
