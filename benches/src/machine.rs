@@ -119,6 +119,35 @@ pub(crate) fn read_all(data: &[f32]) -> impl FnMut() {
     }
 }
 
+/// A run that reads the lines of 64 bytes of `data`, each sixteen upwards or downwards, and makes `WORK` additions of each vector, none
+/// of which waits for another of them.
+pub(crate) fn read_lines<const WORK: usize>(data: &[f32], upwards: bool) -> impl FnMut() {
+    struct Sum<'a, const WORK: usize>(&'a [f32], bool);
+    impl<const WORK: usize> Kernel for Sum<'_, WORK> {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            // Not all from one number, else the compiler adds once for all.
+            let mut acc: [S::F32; WORK] = core::array::from_fn(|i| s.splat(i as f32));
+            for chunk in self.0.chunks_exact(16 * 16) {
+                for line in 0..16 {
+                    let line = if self.1 { line } else { 15 - line };
+                    for x in chunk[16 * line..][..16].chunks_exact(S::LANES) {
+                        let x = s.load(x);
+                        for acc in &mut acc {
+                            *acc = s.add(*acc, x);
+                        }
+                    }
+                }
+            }
+            acc.into_iter().map(|acc| s.fold_vector(acc, |a, b| s.add(a, b))).sum()
+        }
+    }
+    move || {
+        black_box(Isa::best().dispatch(Sum::<WORK>(data, upwards)));
+    }
+}
+
 /// A run of as many divisions as the machine can do, and their number.
 pub(crate) fn division_peak() -> (impl FnMut(), f64) {
     struct Divisions(f32, f32);

@@ -18,6 +18,9 @@ const PROMPT: usize = 128;
 /// Bytes of all copies of the weights where they shall come from memory.
 const OUT_OF_CACHE: usize = 160 << 20;
 
+/// Bytes that stay in a second-level cache.
+const IN_CACHE: usize = 384 << 10;
+
 const READ: &str = "read";
 
 /// Blocks whose bits are of no importance, but whose scales are ordinary numbers.
@@ -84,6 +87,31 @@ fn row_table(settings: &Settings) -> Table {
     table
 }
 
+/// Reading line by line: what additions in between and the order do.
+fn lines_table(settings: &Settings) -> Table {
+    fn timed<const WORK: usize>(settings: &Settings, place: &str, data: &[f32]) -> Option<Row> {
+        let case = format!("{place},{WORK} additions a vector");
+        if !case.contains(&settings.case) {
+            return None;
+        }
+        let mut contestants = [("upwards", true), ("downwards", false)]
+            .map(|(name, upwards)| Contestant::new(name, machine::read_lines::<WORK>(data, upwards)));
+        let timings = alternate(&mut contestants, settings.rounds);
+        Some(Row { case, work: size_of_val(data) as f64, timings })
+    }
+    let data = vec![1.0; OUT_OF_CACHE / size_of::<f32>()];
+    let mut rows = Vec::new();
+    for (place, data) in [("memory", &data[..]), ("second-level cache", &data[..IN_CACHE / size_of::<f32>()])] {
+        rows.extend(timed::<1>(settings, place, data));
+        rows.extend(timed::<8>(settings, place, data));
+        rows.extend(timed::<16>(settings, place, data));
+    }
+    let title = "reading lines, each sixteen upwards or downwards".into();
+    let table = Table { title, unit: "GB/s", ratios: Vec::new(), limit: None, rows };
+    table.print();
+    table
+}
+
 /// Rows of a prompt.
 fn prompt_table(settings: &Settings) -> Table {
     let (n, k) = SHAPE;
@@ -108,5 +136,5 @@ fn prompt_table(settings: &Settings) -> Table {
 }
 
 pub(crate) fn run(settings: &Settings) -> Vec<Table> {
-    vec![row_table(settings), prompt_table(settings)]
+    vec![row_table(settings), prompt_table(settings), lines_table(settings)]
 }

@@ -97,6 +97,10 @@ impl<const VNNI: bool> Vector for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn touch(self, from: *const u8, lines: usize) {
+        super::touch(from, lines);
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, from: *const u8, signed: bool) -> __m256i {
         // SAFETY: the token exists only after detection, and the caller vouches for 16 bytes.
         unsafe {

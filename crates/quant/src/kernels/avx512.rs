@@ -102,6 +102,10 @@ impl<const VNNI: bool> Vector for Avx512<VNNI> {
     }
 
     #[inline(always)]
+    fn touch(self, from: *const u8, lines: usize) {
+        super::touch(from, lines);
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, from: *const u8, signed: bool) -> __m512i {
         // SAFETY: the token exists only after detection, and the caller vouches for 32 bytes.
         unsafe {

@@ -19,6 +19,9 @@ mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+#[cfg(target_arch = "x86_64")]
+use core::sync::atomic::{Ordering, compiler_fence};
+
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use kernform_simd::Level;
 use kernform_simd::{Isa, Kernel, Simd};
@@ -61,6 +64,17 @@ pub(crate) trait Vector: Copy {
     fn panels(format: Format) -> Option<Tile<Self>>;
     /// The rows of its tiles: 1, perhaps 2 and 3, then whole groups; 1 alone is for rows in groups too.
     const HEIGHTS: &[usize];
+
+    /// Begins to fetch so many lines, in ascending order and before the loads that follow; nothing on levels where that
+    /// has not been measured. The memory need not be readable.
+    ///
+    /// The order in which a row's product first reads the lines of a panel decides how fast they come from memory: a CPU
+    /// that sees them ascend fetches ahead. The compiler orders loads as it likes, and the words of high bits, which stand
+    /// behind the low ones, are needed first.
+    #[inline(always)]
+    fn touch(self, from: *const u8, lines: usize) {
+        let _ = (from, lines);
+    }
 
     unsafe fn load_bytes(self, from: *const u8) -> Self::Bytes;
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
@@ -105,6 +119,19 @@ pub(crate) trait Vector: Copy {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     unsafe fn store(self, a: Self::Floats, to: *mut f32);
+}
+
+/// [`Vector::touch`] of x86-64.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn touch(from: *const u8, lines: usize) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in 0..lines {
+        // SAFETY: SSE is in the baseline, and whatever the address, the instruction does nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast()) }
+    }
+    // Else the compiler moves loads in front.
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// Work that is compiled for a level.

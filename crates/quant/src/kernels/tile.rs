@@ -5,7 +5,9 @@ use super::{Job, Tile, Vector};
 use crate::Format;
 use crate::activations::GROUP;
 use crate::format::ActivationFormat;
-use crate::layout::{HALF_BYTES, PANEL, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes};
+use crate::layout::{
+    HALF_BYTES, PANEL, WORD_BYTES, code_bytes, float_bytes, has_pairs_of_minima, run, scale_bytes, words,
+};
 
 /// Where a tile reads and writes.
 pub(crate) struct TileArgs {
@@ -50,6 +52,7 @@ impl TileArgs {
                 let mut place = Place {
                     codes: codes.add(4 * self.column),
                     scales: panel,
+                    scale_lines: (run * scale_len).div_ceil(64),
                     column: self.column,
                     panel_stride: self.panel_stride,
                 };
@@ -59,6 +62,7 @@ impl TileArgs {
                     f(place);
                     place.codes = place.codes.add(code_len);
                     place.scales = place.scales.add(scale_len);
+                    place.scale_lines = 0;
                 }
             }
         }
@@ -84,6 +88,8 @@ type Grid<T, const ROWS: usize, const N: usize> = [[T; N]; ROWS];
 pub(super) struct Place {
     codes: *const u8,
     scales: *const u8,
+    /// Lines of scales from there on to the codes, where these are the first of several records.
+    scale_lines: usize,
     column: usize,
     panel_stride: usize,
 }
@@ -179,6 +185,12 @@ impl<C: Codes, const ROWS: usize, const N: usize> Job for Multiply<'_, C, ROWS, 
                         ActivationFormat::Q8K => block_256::<V, C, ROWS, N>(v, place, rows, &mut acc),
                     }
                     rows.record = rows.record.add(kind.words() * width);
+                    if ROWS == 1 && C::FORMAT.subs() > 1 {
+                        // The next record, which a panel's weights have driven out of the first-level cache.
+                        let end = t.rows.wrapping_add(t.blocks * kind.words() * width);
+                        let next = if rows.record == end { t.rows } else { rows.record };
+                        v.touch(next.cast(), (4 * kind.words()).div_ceil(WORD_BYTES));
+                    }
                 },
             );
             for (r, acc) in acc.into_iter().enumerate() {
@@ -346,6 +358,9 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
 ) {
     let (format, subs) = (C::FORMAT, C::FORMAT.subs());
     let sums_at = sums_at(format);
+    if ROWS == 1 && subs > 1 {
+        v.touch(place.scales, place.scale_lines);
+    }
     // SAFETY: by the caller's word.
     unsafe {
         if format.has_min() {
@@ -387,6 +402,10 @@ unsafe fn block_256<V: Vector, C: Codes, const ROWS: usize, const N: usize>(
                 sum = sum.map(|sum| sum.map(|sum| v.shl_int(sum, offset)));
             }
             for p in 0..subs / 2 {
+                if ROWS == 1 {
+                    let lines = words(format) / (subs / 2);
+                    v.touch(place.codes.wrapping_add(p * lines * WORD_BYTES), lines);
+                }
                 both(
                     #[inline(always)]
                     |half| {
