@@ -11,7 +11,7 @@ use kernform_formats::ModelFolder;
 use kernform_model::{EncoderLimits, EncoderModel, EncoderPlan, EncoderSession, PackedInputs, WeightType};
 use kernform_simd::Isa;
 use kernform_tensor::parallel::RayonPool;
-use kernform_tensor::{Parallel, Serial};
+use kernform_tensor::{Memory, Parallel, Serial};
 
 use crate::Settings;
 use crate::alternate::{Contestant, alternate_after};
@@ -76,14 +76,18 @@ impl<'m> Ours<'m> {
     fn new<P: Parallel>(
         model: &'m EncoderModel,
         parts: &[Batch],
-        buffer: &'m mut Vec<f32>,
+        buffer: &'m mut Memory,
         parallel: &P,
     ) -> Result<Self, String> {
         let text = |error: kernform_model::ModelError| error.to_string();
         let tokens = parts.iter().map(|part| part.ids.len()).max().unwrap_or(1);
         let limits = EncoderLimits { sequences: 256, tokens };
         let plan = EncoderPlan::new(model, limits, parallel).map_err(text)?;
-        buffer.resize(plan.scratch_len(), 0.0);
+        let bytes = plan.scratch_len() * size_of::<f32>();
+        if buffer.as_bytes().len() < bytes {
+            *buffer = Memory::zeroed(bytes).ok_or("no memory for activations")?;
+        }
+        let buffer = buffer.as_mut_slice();
         Ok(Self { session: EncoderSession::new(model, &plan, buffer).map_err(text)? })
     }
 
@@ -99,7 +103,7 @@ fn contestant<'m>(
     name: &str,
     model: &'m EncoderModel,
     parts: &'m [Batch],
-    buffers: &'m mut [Vec<f32>],
+    buffers: &'m mut [Memory],
 ) -> Result<Contestant<'m>, String> {
     let threads = buffers.len();
     if let [buffer] = buffers {
@@ -209,7 +213,7 @@ fn row(
 ) -> Result<Row, String> {
     // As `kernform embed` cuts its input: so many tokens at a time.
     let parts = parts(batch, 512);
-    let (mut buffers, mut buffer) = (vec![Vec::new(); settings.threads], [Vec::new()]);
+    let (mut buffers, mut buffer) = (vec![Memory::default(); settings.threads], [Memory::default()]);
     let mut contestants = vec![contestant(name, model, &parts, &mut buffers)?];
     let mut pause = Duration::ZERO;
     if settings.threads > 1 {

@@ -227,7 +227,7 @@ fn search(
     };
     let plan = Plan::new(model, limits, &threads)?;
     let mut buffer = zeros(plan.scratch_len()).map_err(Stop::Failed)?;
-    let mut session = Session::new(model, &plan, &mut buffer)?;
+    let mut session = Session::new(model, &plan, buffer.as_mut_slice())?;
     let mut found = Vec::new();
     kernform_model::generate(&mut session, &threads, config, &[start], sources.into_iter(), |input, search| {
         for hypothesis in search?.hypotheses() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::builder::RangedU64ValueParser;
 use kernform_formats::{Error, ModelFolder, SafetensorsFile};
 use kernform_model::{EncoderDecoder, ModelError};
+use kernform_tensor::Memory;
 
 use crate::errors::Failure;
 use crate::level::Chosen;
@@ -130,14 +131,12 @@ impl Inputs<'_> {
 }
 
 /// Zeroed floats, or a message where the machine has no room for them.
-pub(crate) fn zeros(len: usize) -> Result<Vec<f32>, Failure> {
-    // Asked for first, since there is no other way to be refused than to be ended.
-    Vec::<f32>::new().try_reserve_exact(len).map_err(|_| {
+pub(crate) fn zeros(len: usize) -> Result<Memory, Failure> {
+    len.checked_mul(size_of::<f32>()).and_then(Memory::zeroed).ok_or_else(|| {
         Failure::new(
             format_args!("no memory for {len} numbers"),
             "the buffers of the model",
             "give less at once, or shorter",
         )
-    })?;
-    Ok(vec![0.0; len])
+    })
 }

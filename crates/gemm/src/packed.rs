@@ -8,7 +8,7 @@ use crate::pack::PackMatrix;
 use crate::weight::Weight;
 
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use kernform_tensor::Memory;
 
 /// Columns of a panel: one AVX-512 vector, two of AVX2, four of NEON, one cache line.
 pub const PANEL: usize = 16;
@@ -30,17 +30,8 @@ pub struct PackedB<'a, W = f32> {
 enum Storage<'a, W> {
     Borrowed(&'a [W]),
     #[cfg(feature = "alloc")]
-    Owned {
-        lines: Vec<Line>,
-        len: usize,
-    },
+    Owned(Memory),
 }
-
-/// A cache line of elements.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 impl PackedB<'_> {
     /// Elements of a packed `[k, n]` operand of any type.
@@ -94,9 +85,7 @@ impl<'a, W: Weight> PackedB<'a, W> {
         match &self.data {
             Storage::Borrowed(data) => data,
             #[cfg(feature = "alloc")]
-            // SAFETY: the lines are initialised memory for at least `len` elements, which are plain bytes; 64 is a multiple of
-            // their alignment.
-            Storage::Owned { lines, len } => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), *len) },
+            Storage::Owned(memory) => memory.as_slice(),
         }
     }
 }
@@ -110,14 +99,9 @@ impl<W: Weight> PackedB<'static, W> {
     pub fn pack(b: MatrixRef<'_, W>) -> Result<Self, GemmError> {
         let (k, n) = (b.rows(), b.cols());
         let len = PackedB::packed_len(k, n)?;
-        let count = len.checked_mul(size_of::<W>()).ok_or(GemmError::TooLarge)?.div_ceil(size_of::<Line>());
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).map_err(|_| GemmError::OutOfMemory { elements: len })?;
-        lines.resize(count, Line([0; 64]));
-        // SAFETY: the lines are initialised memory for at least `len` elements, which are plain bytes; 64 is a multiple of
-        // their alignment.
-        let into = unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) };
-        Isa::best().dispatch(PackMatrix { b, into });
-        Ok(PackedB { k, n, data: Storage::Owned { lines, len } })
+        let bytes = len.checked_mul(size_of::<W>()).ok_or(GemmError::TooLarge)?;
+        let mut memory = Memory::zeroed(bytes).ok_or(GemmError::OutOfMemory { elements: len })?;
+        Isa::best().dispatch(PackMatrix { b, into: memory.as_mut_slice() });
+        Ok(PackedB { k, n, data: Storage::Owned(memory) })
     }
 }

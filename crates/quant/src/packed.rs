@@ -5,7 +5,7 @@ use crate::layout::{PANEL, code_bytes, panel_bytes, run, scale_bytes, store_bloc
 use crate::{Format, QuantError};
 
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use kernform_tensor::Memory;
 
 /// Weights `[n, k]` in the layout that the kernels read: the same for every level and machine, about as many bytes as
 /// the blocks themselves.
@@ -25,14 +25,8 @@ pub struct PackedWeights<'a> {
 enum Storage<'a> {
     Borrowed(&'a [u8]),
     #[cfg(feature = "alloc")]
-    Owned(Vec<Line>),
+    Owned(Memory),
 }
-
-/// 64 bytes on a cache line of their own.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 impl<'a> PackedWeights<'a> {
     /// Bytes of repacked `[n, k]` weights.
@@ -109,8 +103,7 @@ impl<'a> PackedWeights<'a> {
         match &self.data {
             Storage::Borrowed(data) => data,
             #[cfg(feature = "alloc")]
-            // SAFETY: a `Line` is exactly 64 bytes.
-            Storage::Owned(lines) => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) },
+            Storage::Owned(memory) => memory.as_bytes(),
         }
     }
 }
@@ -123,13 +116,9 @@ impl PackedWeights<'static> {
     /// [`QuantError::ByteLength`], [`QuantError::PartialBlock`], [`QuantError::TooLarge`], [`QuantError::OutOfMemory`].
     pub fn pack(format: Format, n: usize, k: usize, bytes: &[u8]) -> Result<Self, QuantError> {
         let len = Self::check_blocks(format, n, k, bytes)?;
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(len / 64).map_err(|_| QuantError::OutOfMemory { bytes: len })?;
-        lines.resize(len / 64, Line([0; 64]));
-        // SAFETY: a `Line` is exactly 64 bytes, and a panel a whole number of lines.
-        let memory = unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) };
-        repack(format, k / format.block_len(), bytes, memory);
-        Ok(PackedWeights { format, n, k, data: Storage::Owned(lines) })
+        let mut memory = Memory::zeroed(len).ok_or(QuantError::OutOfMemory { bytes: len })?;
+        repack(format, k / format.block_len(), bytes, memory.as_bytes_mut());
+        Ok(PackedWeights { format, n, k, data: Storage::Owned(memory) })
     }
 }
 

@@ -15,6 +15,8 @@ mod dtype;
 mod error;
 mod matrix;
 mod matrix_mut;
+#[cfg(feature = "alloc")]
+mod memory;
 pub mod parallel;
 mod shape;
 #[cfg(feature = "alloc")]
@@ -30,6 +32,8 @@ pub use error::ShapeError;
 pub use half::{bf16, f16};
 pub use matrix::MatrixRef;
 pub use matrix_mut::MatrixMut;
+#[cfg(feature = "alloc")]
+pub use memory::Memory;
 pub use parallel::{Parallel, Serial, split_ranges};
 pub use shape::{MAX_RANK, Shape};
 #[cfg(feature = "alloc")]

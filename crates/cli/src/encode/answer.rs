@@ -191,7 +191,7 @@ fn spans(encoder: &Encoder, args: &AnswerArgs, windows: &[Window]) -> Result<Vec
     let limits = EncoderLimits { sequences: at_once, tokens: at_once * most };
     let plan = EncoderPlan::new(&encoder.model, limits, &threads).map_err(failure)?;
     let mut buffer = zeros(plan.scratch_len())?;
-    let mut session = EncoderSession::new(&encoder.model, &plan, &mut buffer).map_err(failure)?;
+    let mut session = EncoderSession::new(&encoder.model, &plan, buffer.as_mut_slice()).map_err(failure)?;
     let mut found = Vec::new();
     for batch in windows.chunks(at_once) {
         let ids: Vec<u32> = batch.iter().flat_map(|window| &window.ids).copied().collect();

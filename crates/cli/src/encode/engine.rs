@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, mpsc};
 
 use kernform_model::{EncoderLimits, EncoderPlan, EncoderSession, ModelError, PackedInputs};
-use kernform_tensor::Parallel;
 use kernform_tensor::parallel::Threads;
+use kernform_tensor::{Memory, Parallel};
 
 use super::feed::{Feed, Line};
 use super::loaded::{Done, Encoder};
@@ -205,13 +205,13 @@ impl<J: Job> Work<J> {
 
 /// The buffer of a thread's sessions, as large as the largest batch so far.
 #[derive(Default)]
-struct Room(Vec<f32>);
+struct Room(Memory);
 
 impl Room {
     fn of(&mut self, len: usize) -> Result<&mut [f32], Failure> {
-        if self.0.len() < len {
+        if self.0.as_slice::<f32>().len() < len {
             self.0 = zeros(len)?;
         }
-        Ok(&mut self.0)
+        Ok(self.0.as_mut_slice())
     }
 }

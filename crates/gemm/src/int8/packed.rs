@@ -5,7 +5,7 @@ use kernform_tensor::MatrixRef;
 use crate::{GemmError, PANEL};
 
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use kernform_tensor::Memory;
 
 /// Values of `k` that stand next to each other for a column.
 pub(crate) const GROUP: usize = 4;
@@ -38,14 +38,8 @@ pub struct PackedI8<'a> {
 enum Storage<'a> {
     Borrowed(&'a [i8]),
     #[cfg(feature = "alloc")]
-    Owned(Vec<Line>),
+    Owned(Memory),
 }
-
-/// A group of a panel, on a cache line of its own.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([i8; LINE]);
 
 impl<'a> PackedI8<'a> {
     /// Bytes of a packed `[k, n]` operand.
@@ -103,8 +97,7 @@ impl<'a> PackedI8<'a> {
         match &self.data {
             Storage::Borrowed(data) => data,
             #[cfg(feature = "alloc")]
-            // SAFETY: a `Line` is exactly `LINE` bytes without padding.
-            Storage::Owned(lines) => unsafe { core::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE) },
+            Storage::Owned(memory) => memory.as_slice(),
         }
     }
 
@@ -136,12 +129,9 @@ impl PackedI8<'static> {
     pub fn pack(b: MatrixRef<'_, i8>) -> Result<Self, GemmError> {
         let (k, n) = (b.rows(), b.cols());
         let bytes = Self::packed_len(k, n)?;
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(bytes / LINE).map_err(|_| GemmError::OutOfMemory { elements: bytes })?;
-        lines.resize(bytes / LINE, Line([0; LINE]));
-        // SAFETY: a `Line` is exactly `LINE` bytes without padding.
-        pack(b, unsafe { core::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), bytes) });
-        Ok(PackedI8 { k, n, data: Storage::Owned(lines) })
+        let mut memory = Memory::zeroed(bytes).ok_or(GemmError::OutOfMemory { elements: bytes })?;
+        pack(b, memory.as_mut_slice());
+        Ok(PackedI8 { k, n, data: Storage::Owned(memory) })
     }
 }
 
