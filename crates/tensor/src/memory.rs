@@ -14,16 +14,14 @@ const LARGE: usize = 2 << 20;
 /// From one and a half megabytes on, Linux is asked for pages of 2 MiB: weights that come from memory for each token, one after the
 /// other, come 1.2 to 1.5 times as fast from these as from pages of 4 KiB that lie scattered. Where it has none to give,
 /// and elsewhere, the memory is of any kind. Which it is changes no result.
+#[derive(Default)]
 pub struct Memory {
-    kind: Kind,
+    heap: Vec<u8>,
+    /// In the place of the heap.
+    #[cfg(all(feature = "std", target_os = "linux"))]
+    pages: Option<memmap2::MmapMut>,
     first: usize,
     len: usize,
-}
-
-enum Kind {
-    Heap(Vec<u8>),
-    #[cfg(all(feature = "std", target_os = "linux"))]
-    Pages(memmap2::MmapMut),
 }
 
 impl Memory {
@@ -40,7 +38,13 @@ impl Memory {
         bytes.try_reserve_exact(len.checked_add(ALIGNMENT - 1)?).ok()?;
         let first = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
         bytes.resize(first + len, 0);
-        Some(Self { kind: Kind::Heap(bytes), first, len })
+        Some(Self {
+            heap: bytes,
+            #[cfg(all(feature = "std", target_os = "linux"))]
+            pages: None,
+            first,
+            len,
+        })
     }
 
     #[cfg(all(feature = "std", target_os = "linux"))]
@@ -52,29 +56,27 @@ impl Memory {
         let large = (len + LARGE / 4) / LARGE * LARGE;
         // Refused, for example where the system has no such pages, the memory is as good as any.
         let _ = map.advise_range(memmap2::Advice::HugePage, first, large.min(map.len() - first));
-        Some(Self { kind: Kind::Pages(map), first, len })
+        Some(Self { heap: Vec::new(), pages: Some(map), first, len })
     }
 
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        let all: &[u8] = match &self.kind {
-            Kind::Heap(bytes) => bytes,
-            #[cfg(all(feature = "std", target_os = "linux"))]
-            Kind::Pages(map) => map,
-        };
-        &all[self.first..][..self.len]
+        #[cfg(all(feature = "std", target_os = "linux"))]
+        if let Some(pages) = &self.pages {
+            return &pages[self.first..][..self.len];
+        }
+        &self.heap[self.first..][..self.len]
     }
 
     /// The bytes, to be written.
     #[must_use]
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        let all: &mut [u8] = match &mut self.kind {
-            Kind::Heap(bytes) => bytes,
-            #[cfg(all(feature = "std", target_os = "linux"))]
-            Kind::Pages(map) => map,
-        };
-        &mut all[self.first..][..self.len]
+        #[cfg(all(feature = "std", target_os = "linux"))]
+        if let Some(pages) = &mut self.pages {
+            return &mut pages[self.first..][..self.len];
+        }
+        &mut self.heap[self.first..][..self.len]
     }
 
     /// As many whole elements as there are.
@@ -94,12 +96,6 @@ impl Memory {
             0 => &mut [],
             whole => bytemuck::cast_slice_mut(&mut self.as_bytes_mut()[..whole]),
         }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { kind: Kind::Heap(Vec::new()), first: 0, len: 0 }
     }
 }
 
