@@ -83,12 +83,8 @@ impl<'m> Ours<'m> {
         let tokens = parts.iter().map(|part| part.ids.len()).max().unwrap_or(1);
         let limits = EncoderLimits { sequences: 256, tokens };
         let plan = EncoderPlan::new(model, limits, parallel).map_err(text)?;
-        let bytes = plan.scratch_len() * size_of::<f32>();
-        if buffer.as_bytes().len() < bytes {
-            *buffer = Memory::zeroed(bytes).ok_or("no memory for activations")?;
-        }
-        let buffer = buffer.as_mut_slice();
-        Ok(Self { session: EncoderSession::new(model, &plan, buffer).map_err(text)? })
+        *buffer = Memory::zeroed(plan.scratch_len() * size_of::<f32>()).ok_or("no memory for activations")?;
+        Ok(Self { session: EncoderSession::new(model, &plan, buffer.as_mut_slice()).map_err(text)? })
     }
 
     fn run<P: Parallel>(&mut self, batch: &Batch, parallel: &P) {

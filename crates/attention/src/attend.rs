@@ -4,9 +4,9 @@ use core::array;
 use core::ops::Range;
 
 use kernform_simd::Isa;
-use kernform_tensor::{Parallel, split_ranges};
+use kernform_tensor::{Arena, Parallel, split_ranges};
 
-use crate::kernels::tile::{Tile, Work, all_scratch_len, line_start, rows_scratch_len};
+use crate::kernels::tile::{Tile, Work, all_scratch_len, rows_scratch_len};
 use crate::{AttentionError, Heads, Mask, Operand, Rows, RowsMut, Segment};
 
 /// The most tiles that one call is cut into.
@@ -130,7 +130,8 @@ pub fn attend_range(
     let parts = parts.min(most);
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(queries.start - first..queries.end - first, width);
-    let mut free = line_start(scratch);
+    let mut arena = Arena::aligned(scratch);
+    let mut free = arena.rest();
     let mut count = 0;
     for range in split_ranges(queries.len(), parts, 1) {
         let tokens = queries.start + range.start..queries.start + range.end;

@@ -4,11 +4,11 @@ use core::array;
 use core::ops::Range;
 
 use kernform_simd::Isa;
-use kernform_tensor::{Parallel, split_ranges};
+use kernform_tensor::{Arena, Parallel, split_ranges};
 
 use crate::attend::MAX_TILES;
 use crate::cache::CacheView;
-use crate::kernels::tile::{Tile, Work, all_scratch_len, line_start, step_scratch_len};
+use crate::kernels::tile::{Tile, Work, all_scratch_len, step_scratch_len};
 use crate::{AttentionError, CacheKind, Heads, KvCache, Operand, Rows, RowsMut, ScoreTerms};
 
 /// Rows under which a tile is not cut further.
@@ -132,7 +132,8 @@ where
     let parts = most.min(slots.len().div_ceil(LEAST_ROWS));
     let mut tiles: [Option<Tile<'_>>; MAX_TILES] = array::from_fn(|_| None);
     let mut rest = out.range(0..slots.len(), width);
-    let mut free = line_start(scratch);
+    let mut arena = Arena::aligned(scratch);
+    let mut free = arena.rest();
     let mut count = 0;
     for tokens in split_ranges(slots.len(), parts, 1) {
         let take = if tokens.end == slots.len() { rest.len() } else { tokens.len() * step.out_stride };

@@ -374,7 +374,7 @@ impl Part<'_> {
     #[inline(always)]
     fn attend_whole<S: Simd>(&self, s: S, is_first: bool, out: &mut [f32], scratch: &mut Scratch<'_>) -> Range<usize> {
         let (rows, head_dim) = (self.rows, self.group.head_dim);
-        if self.len < KEY_BLOCK || !self.group.source.terms().is_none() {
+        if !Groups::are_for::<S>() || self.len < KEY_BLOCK || !self.group.source.terms().is_none() {
             return 0..0;
         }
         let mut first = 0;

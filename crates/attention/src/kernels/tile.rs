@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
+use kernform_math::vector::map;
 use kernform_simd::{Isa, Kernel, Simd};
+use kernform_tensor::ScratchPlan;
 
 use super::block::MAX_ROWS;
 use super::rows::{self, Group, RowList, Source};
@@ -29,19 +31,11 @@ pub(crate) fn step_scratch_len(head_dim: usize, kind: CacheKind) -> Result<usize
     rows::scratch_len(head_dim, SLOT_ROWS, kind != CacheKind::F32)
 }
 
-/// Bytes of a cache line; what the kernels lay out begins with one, so that no vector lies in two.
-const LINE: usize = 64;
-
-/// Scratch memory for `tiles` tiles that need `each`, wherever it begins.
+/// Scratch memory for `tiles` tiles that need `each`, for an [`Arena::aligned`](kernform_tensor::Arena::aligned): what the
+/// kernels lay out begins with a cache line, so that no vector lies in two.
 pub(crate) fn all_scratch_len(each: usize, tiles: usize) -> Result<usize, AttentionError> {
-    let len = each.checked_mul(tiles).and_then(|len| len.checked_add(LINE / size_of::<f32>() - 1));
-    len.ok_or(AttentionError::Overflow)
-}
-
-/// Scratch memory of [`all_scratch_len`] from its first line on.
-pub(crate) fn line_start(scratch: &mut [f32]) -> &mut [f32] {
-    let skip = scratch.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>() - 1);
-    &mut scratch[skip..]
+    let len = each.checked_mul(tiles).ok_or(AttentionError::Overflow)?;
+    ScratchPlan::new().take(len).finish_aligned().map_err(|_| AttentionError::Overflow)
 }
 
 /// What is to be attended to.
@@ -151,13 +145,7 @@ fn short_heads<S: Simd>(s: S, step: &Step<'_>, row: usize, out: &mut [f32], scra
     while first + short::HEADS <= step.heads.query_heads {
         let unscaled = step.query.part(row, first * head_dim, width);
         let factor = s.splat(step.factor);
-        for (scaled, query) in query.chunks_mut(S::LANES).zip(unscaled.chunks(S::LANES)) {
-            if query.len() == S::LANES {
-                s.store(s.mul(s.load(query), factor), scaled);
-            } else {
-                s.store_partial(s.mul(s.load_or(query, 0.0), factor), scaled);
-            }
-        }
+        map(s, unscaled, query, |query| s.mul(query, factor));
         let out = &mut out[first * head_dim..][..width];
         match keys.div_ceil(S::LANES) {
             1 => short::attend::<S, 1>(s, step, row, first, keys, query, out, weights),

@@ -36,9 +36,14 @@ pub(crate) struct Groups<'a> {
 }
 
 impl Groups<'_> {
+    /// Whether the vectors are those that this is for: as wide as a tile of keys, and many.
+    pub(crate) const fn are_for<S: Simd>() -> bool {
+        S::LANES == KEY_TILE && S::REGISTERS >= 32
+    }
+
     /// Adds the block to softmax and output of as many rows as are whole groups; returns how many these are: none where
-    /// a vector is no tile of keys, or the size of a head none of those that models have. It is a constant, so that
-    /// elements of eight queries are found with one pointer.
+    /// the size of a head is none of those that models have. It is a constant, so that elements of eight queries are
+    /// found with one pointer. Only where groups [`are_for`](Self::are_for) the vectors.
     ///
     /// `weights` is memory for two groups; with less, nothing is done.
     #[inline(always)]
@@ -49,9 +54,6 @@ impl Groups<'_> {
         out: &mut [f32],
         weights: &mut [[f32; KEY_BLOCK]],
     ) -> usize {
-        if S::LANES != KEY_TILE || S::REGISTERS < 32 {
-            return 0;
-        }
         match self.head_dim {
             32 => self.attend_of::<S, 32>(s, state, out, weights),
             64 => self.attend_of::<S, 64>(s, state, out, weights),
