@@ -5,7 +5,7 @@ use kernform_attention::{
     attend_scratch_len,
 };
 use kernform_simd::Isa;
-use kernform_tensor::Serial;
+use kernform_tensor::{Arena, ScratchPlan, Serial};
 
 use crate::Settings;
 use crate::alternate::{Contestant, alternate};
@@ -37,30 +37,9 @@ fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + seed * 31) % 1009) as f32 / 252.0 - 2.0).collect()
 }
 
-/// An operand whose first element begins a cache line, as PyTorch's do.
-struct Operand {
-    buffer: Vec<f32>,
-    first: usize,
-}
-
-impl Operand {
-    fn new(mut values: Vec<f32>) -> Self {
-        const LINE: usize = 64;
-        let len = values.len();
-        values.resize(len + LINE / size_of::<f32>() - 1, 0.0);
-        let first = values.as_ptr().align_offset(LINE);
-        values.copy_within(..len, first);
-        values.truncate(first + len);
-        Self { buffer: values, first }
-    }
-
-    fn data(&self) -> &[f32] {
-        &self.buffer[self.first..]
-    }
-
-    fn data_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[self.first..]
-    }
+/// `len` elements of an operand from its first cache line on.
+fn aligned(operand: &mut [f32], len: usize) -> &mut [f32] {
+    Arena::aligned(operand).take(len).expect("room for a line more")
 }
 
 /// One call of `attend` over rows of all heads, or with each head of each sequence as a segment of its own.
@@ -76,14 +55,20 @@ fn rows_contestant(
     let width = shape.query_heads * head_dim;
     let segments: Vec<Segment> = (0..count).map(|i| Segment::of(i * tokens..(i + 1) * tokens)).collect();
     let len = batch * heads * tokens * head_dim;
-    let [query, key, value] = [1, 2, 3].map(|seed| Operand::new(values(len, seed)));
-    let mut out = Operand::new(vec![0.0; len]);
+    // Each operand begins with a cache line, as PyTorch's do.
+    let operand_len = ScratchPlan::new().take(len).finish_aligned().expect("a few megabytes");
+    let mut operands = [1, 2, 3, 4].map(|seed| {
+        let mut operand = vec![0.0; operand_len];
+        aligned(&mut operand, len).copy_from_slice(&values(len, seed));
+        operand
+    });
     let mut scratch = vec![0.0; attend_scratch_len(shape, &Serial).expect("a small head")];
     let mask = if causal { Mask::CAUSAL } else { Mask::NONE };
     let scale = 1.0 / (head_dim as f32).sqrt();
     Contestant::new(name, move || {
-        let [query, key, value] = [&query, &key, &value].map(|operand| Rows::new(operand.data(), width));
-        let out = RowsMut::new(out.data_mut(), width);
+        let [query, key, value, out] = operands.each_mut().map(|operand| aligned(operand, len));
+        let [query, key, value] = [&*query, &*key, &*value].map(|operand| Rows::new(operand, width));
+        let out = RowsMut::new(out, width);
         attend(Isa::best(), &Serial, shape, scale, query, key, value, &segments, mask, out, &mut scratch)
             .expect("shapes that fit");
     })
