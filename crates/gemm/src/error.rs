@@ -60,6 +60,13 @@ pub enum GemmError {
         /// Elements that they have.
         found: usize,
     },
+    /// A row is chosen to be packed that the operand has not.
+    NoSuchRow {
+        /// The row.
+        row: usize,
+        /// Rows that there are.
+        rows: usize,
+    },
     /// The size of the packed operand does not fit the address space.
     TooLarge,
     /// The allocator refused.
@@ -96,6 +103,7 @@ impl core::fmt::Display for GemmError {
             Self::PackedLength { needed, found } => {
                 write!(f, "the packed operand has {found} elements, its shape needs {needed}")
             }
+            Self::NoSuchRow { row, rows } => write!(f, "row {row} is to be packed, and the operand has {rows}, from 0"),
             Self::TooLarge => f.write_str("the packed operand would have more elements than memory can address"),
             Self::OutOfMemory { elements } => write!(f, "no memory for {elements} packed elements"),
         }

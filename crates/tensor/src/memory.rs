@@ -47,6 +47,19 @@ impl Memory {
         })
     }
 
+    /// `len` bytes that may hold anything: these where they are enough, or others; none where the system does not have them.
+    #[must_use]
+    pub fn resized(mut self, len: usize) -> Option<Self> {
+        let room = self.heap.len();
+        #[cfg(all(feature = "std", target_os = "linux"))]
+        let room = self.pages.as_ref().map_or(room, |pages| pages.len());
+        if room.saturating_sub(self.first) < len {
+            return Self::zeroed(len);
+        }
+        self.len = len;
+        Some(self)
+    }
+
     #[cfg(all(feature = "std", target_os = "linux"))]
     fn of_pages(len: usize) -> Option<Self> {
         // What is not written to takes no memory.
@@ -133,6 +146,24 @@ mod tests {
             assert_eq!(copy.as_bytes(), memory.as_bytes());
             assert!(copy.as_slice::<f32>().iter().rev().skip(1).all(|x| *x == 1.5));
         }
+    }
+
+    #[test]
+    fn memory_is_used_again_where_it_is_large_enough() {
+        for most in [100, 3 << 19] {
+            let mut memory = Memory::zeroed(most).expect("a few megabytes");
+            memory.as_bytes_mut().fill(9);
+            let place = memory.as_bytes().as_ptr();
+            let memory = memory.resized(most / 2).expect("it is there");
+            assert_eq!(memory.as_bytes().len(), most / 2);
+            let memory = memory.resized(most).expect("it is there");
+            assert_eq!((memory.as_bytes().len(), memory.as_bytes().as_ptr()), (most, place));
+            let memory = memory.resized(8 * most).expect("a few megabytes");
+            assert_eq!(memory.as_bytes().len(), 8 * most);
+            assert_eq!(memory.as_bytes().as_ptr().align_offset(64), 0);
+            assert!(memory.resized(usize::MAX / 2).is_none());
+        }
+        assert_eq!(Memory::default().resized(0).expect("nothing").as_bytes(), []);
     }
 
     #[test]

@@ -95,11 +95,12 @@ impl Kernel for ComputePart<'_, '_> {
         let (scales, a) = self.part.scratch.split_at_mut(block_rows.next_multiple_of(16));
         let skip = a.as_ptr().align_offset(LINE).min(a.len());
         let a: &mut [u8] = bytes_of(&mut a[skip..]);
-        let mut tile = [0; MAX_TILE];
+        let (mut tile, mut finish) = ([0; MAX_TILE], Finish::new(&p.sink));
         for row in rows.clone().step_by(block_rows) {
             let block = Block { p, stride, row, rows: block_rows.min(rows.end - row), cols: cols.clone() };
+            finish.fetch(cols.start);
             block.pack(s, scales, a);
-            block.multiply(s, &scales[..block.rows], &a[..block.rows * stride], &mut tile);
+            block.multiply(s, &scales[..block.rows], &a[..block.rows * stride], &mut tile, &mut finish);
         }
     }
 }
@@ -157,7 +158,7 @@ impl Block<'_> {
 
     /// Multiplies the block, which is all of `a`, with all columns of the part.
     #[inline(always)]
-    fn multiply<S: Simd>(&self, s: S, scales: &[f32], a: &[u8], tile: &mut [i32; MAX_TILE]) {
+    fn multiply<S: Simd>(&self, s: S, scales: &[f32], a: &[u8], tile: &mut [i32; MAX_TILE], finish: &mut Finish<'_>) {
         let kernels = self.p.kernels;
         let strips = self.rows.div_ceil(kernels.max_rows);
         let (least_rows, taller) = (self.rows / strips, self.rows % strips);
@@ -180,7 +181,7 @@ impl Block<'_> {
             let panel_stride = panel_len(self.p.k);
             let panels = &self.p.b[..(col + width).div_ceil(PANEL) * panel_stride];
             let b = panels[col / PANEL * panel_stride + col % PANEL * GROUP..].as_ptr();
-            let finish = Finish::new(self.p, col, width, valid);
+            finish.take(self.p, col, width, valid);
             let mut row = 0;
             for strip in 0..strips {
                 let is_taller = strip < taller;

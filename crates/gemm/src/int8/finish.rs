@@ -1,13 +1,14 @@
 //! From a tile of sums to C.
 
 use kernform_math::{Activation, vector};
-use kernform_simd::Simd;
+use kernform_simd::{Simd, prefetch};
 use kernform_tensor::MatrixRef;
 
 use super::driver::{Product, Sink};
 use super::kernels::{MAX_COLS, MAX_TILE};
-use super::multiply::SHIFT;
+use super::multiply::{SHIFT, Scale};
 use super::packed::packed_sums;
+use crate::Epilogue;
 use crate::driver::Output;
 
 /// The most lanes that a level has.
@@ -27,24 +28,43 @@ pub(super) struct Finish<'a> {
 }
 
 impl<'a> Finish<'a> {
-    /// For the `valid` of `width` columns from `col` on.
-    pub(super) fn new(product: &'a Product<'a>, col: usize, width: usize, valid: usize) -> Self {
-        let (col_scale, bias, shift) = ([0.0; MAX_COLS], [0.0; MAX_COLS], [0; MAX_COLS]);
-        let sink = &product.sink;
-        let mut finish = Finish { sink, col, width, valid, col_scale, bias, shift };
-        if let Sink::Floats { col_scale, epilogue, is_shifted, .. } = sink {
+    /// For a product's tiles, once [`Finish::take`] has said which columns come.
+    pub(super) fn new(sink: &'a Sink<'a>) -> Self {
+        let mut col_scale = [0.0; MAX_COLS];
+        if let Sink::Floats { col_scale: Scale::One(scale), .. } = sink {
+            col_scale.fill(*scale);
+        }
+        Finish { sink, col: 0, width: 0, valid: 0, col_scale, bias: [0.0; MAX_COLS], shift: [0; MAX_COLS] }
+    }
+
+    /// Takes the `valid` of `width` columns from `col` on. What stands behind them is left over from others and goes nowhere.
+    #[inline(always)]
+    pub(super) fn take(&mut self, product: &Product<'_>, col: usize, width: usize, valid: usize) {
+        (self.col, self.width, self.valid) = (col, width, valid);
+        if let Sink::Floats { col_scale, epilogue, is_shifted, .. } = self.sink {
             if *is_shifted {
-                packed_sums(product.b, product.k, col, &mut finish.shift[..valid]);
-                finish.shift[..valid].iter_mut().for_each(|sum| *sum = sum.wrapping_mul(SHIFT));
+                let shift = &mut self.shift[..valid];
+                packed_sums(product.b, product.k, col, shift);
+                shift.iter_mut().for_each(|sum| *sum = sum.wrapping_mul(SHIFT));
             }
-            for (j, scale) in finish.col_scale[..valid].iter_mut().enumerate() {
-                *scale = col_scale.get(col + j);
+            if let Scale::Each(scales) = col_scale {
+                self.col_scale[..valid].copy_from_slice(&scales[col..col + valid]);
             }
             if let Some(bias) = epilogue.bias {
-                finish.bias[..valid].copy_from_slice(&bias[col..col + valid]);
+                self.bias[..valid].copy_from_slice(&bias[col..col + valid]);
             }
         }
-        finish
+        self.fetch(col + valid);
+    }
+
+    /// Asks for the biases of the columns from `col` on, which come next: with few rows, waiting for them would show.
+    #[inline(always)]
+    pub(super) fn fetch(&self, col: usize) {
+        if let Sink::Floats { epilogue: Epilogue { bias: Some(bias), .. }, .. } = self.sink
+            && let Some(next) = bias.get(col..)
+        {
+            prefetch(&next[..next.len().min(MAX_COLS)]);
+        }
     }
 
     /// Finishes the tile whose first row is `row`; there are as many rows as scales.

@@ -1,5 +1,6 @@
 //! The right operand, rearranged once for many products.
 
+use kernform_simd::prefetch;
 use kernform_tensor::MatrixRef;
 
 use crate::{GemmError, PANEL};
@@ -81,7 +82,7 @@ impl<'a> PackedI8<'a> {
         let needed = Self::packed_len(k, n)?;
         let found = into.len();
         let into = into.get_mut(..needed).ok_or(GemmError::PackedLength { needed, found })?;
-        pack(b, into);
+        pack(b.transpose(), None, into);
         Ok(PackedI8 { k, n, data: Storage::Borrowed(into) })
     }
 
@@ -130,8 +131,34 @@ impl PackedI8<'static> {
         let (k, n) = (b.rows(), b.cols());
         let bytes = Self::packed_len(k, n)?;
         let mut memory = Memory::zeroed(bytes).ok_or(GemmError::OutOfMemory { elements: bytes })?;
-        pack(b, memory.as_mut_slice());
+        pack(b.transpose(), None, memory.as_mut_slice());
         Ok(PackedI8 { k, n, data: Storage::Owned(memory) })
+    }
+
+    /// Packs some rows of `rows`, `[any, k]`, as the columns of an operand `[k, chosen.len()]`: of PyTorch weights `[out, in]`
+    /// those of some outputs, as a lexical shortlist chooses them. It lies in `memory` where that is large enough: of an
+    /// operand that is no longer needed ([`PackedI8::into_memory`]), or [`Memory::default`].
+    ///
+    /// # Errors
+    /// [`GemmError::NoSuchRow`], [`GemmError::OutOfMemory`], and the errors of [`PackedI8::packed_len`].
+    pub fn pack_rows(rows: MatrixRef<'_, i8>, chosen: &[u32], memory: Memory) -> Result<Self, GemmError> {
+        let (k, n) = (rows.cols(), chosen.len());
+        if let Some(row) = chosen.iter().find(|row| **row as usize >= rows.rows()) {
+            return Err(GemmError::NoSuchRow { row: *row as usize, rows: rows.rows() });
+        }
+        let bytes = Self::packed_len(k, n)?;
+        let mut memory = memory.resized(bytes).ok_or(GemmError::OutOfMemory { elements: bytes })?;
+        pack(rows, Some(chosen), memory.as_mut_slice());
+        Ok(PackedI8 { k, n, data: Storage::Owned(memory) })
+    }
+
+    /// The memory of an operand that is no longer needed; none where it is the caller's.
+    #[must_use]
+    pub fn into_memory(self) -> Memory {
+        match self.data {
+            Storage::Borrowed(_) => Memory::default(),
+            Storage::Owned(memory) => memory,
+        }
     }
 }
 
@@ -141,6 +168,7 @@ pub(crate) const fn panel_len(k: usize) -> usize {
 }
 
 /// The sums of columns from `col` on, as they stand in packed data.
+#[inline(always)]
 pub(super) fn packed_sums(data: &[i8], k: usize, mut col: usize, mut sums: &mut [i32]) {
     while !sums.is_empty() {
         let (now, later) = sums.split_at_mut((PANEL - col % PANEL).min(sums.len()));
@@ -158,35 +186,64 @@ fn sum_of_column(groups: &[i8], j: usize) -> i32 {
     groups.chunks_exact(LINE).flat_map(|line| &line[j * GROUP..][..GROUP]).map(|value| i32::from(*value)).sum()
 }
 
-fn pack(b: MatrixRef<'_, i8>, into: &mut [i8]) {
-    let (k, n) = (b.rows(), b.cols());
+/// Packs columns, each a row of `columns`, `[any, k]`: all of them, or those that are chosen and exist.
+fn pack(columns: MatrixRef<'_, i8>, chosen: Option<&[u32]>, into: &mut [i8]) {
+    let k = columns.cols();
     for (panel, into) in into.chunks_exact_mut(panel_len(k)).enumerate() {
-        let col = panel * PANEL;
+        let chosen = |j: usize| match (chosen, panel * PANEL + j) {
+            (Some(chosen), column) => chosen.get(column).map(|row| *row as usize),
+            (None, column) => Some(column),
+        };
         let (sums, groups) = into.split_at_mut(LINE);
-        pack_panel(b, col, PANEL.min(n - col), groups);
-        for (j, sum) in sums.chunks_exact_mut(GROUP).enumerate() {
-            sum.copy_from_slice(&sum_of_column(groups, j).to_le_bytes().map(u8::cast_signed));
+        if columns.rows_are_contiguous() {
+            // Chosen rows may lie anywhere: those of the next panel are on their way while this one is packed.
+            let next = (PANEL..2 * PANEL).filter_map(chosen).filter_map(|row| columns.row(row));
+            next.for_each(|row| prefetch(&row[..row.len().min(LINES * GROUP)]));
+            let column = |j: usize| chosen(j).and_then(|row| columns.row(row)).unwrap_or_default();
+            pack_contiguous(column, groups);
+            // 128 bytes never exceed 16 bits.
+            let sum = |part: &[i8]| i32::from(part.iter().map(|byte| i16::from(*byte)).sum::<i16>());
+            write_sums(sums, |j| column(j).chunks(128).map(sum).sum());
+        } else {
+            pack_strided(columns, chosen, groups);
+            write_sums(sums, |j| sum_of_column(groups, j));
         }
     }
 }
 
-fn pack_panel(b: MatrixRef<'_, i8>, col: usize, cols: usize, groups: &mut [i8]) {
-    let (k, data) = (b.rows(), b.as_slice());
-    let (row_stride, col_stride) = (b.row_stride(), b.col_stride());
-    for (group, line) in groups.chunks_exact_mut(LINE).enumerate() {
-        let row = group * GROUP;
-        for (j, four) in line.chunks_exact_mut(GROUP).enumerate() {
-            if j >= cols {
-                four.fill(0);
-                continue;
+fn write_sums(to: &mut [i8], sum: impl Fn(usize) -> i32) {
+    for (j, to) in to.chunks_exact_mut(GROUP).enumerate() {
+        to.copy_from_slice(&sum(j).to_le_bytes().map(u8::cast_signed));
+    }
+}
+
+/// Lines that a column is written to at once: they stay in the first-level cache until all columns are there.
+const LINES: usize = 64;
+
+/// Packs a panel of columns whose bytes stand next to each other.
+fn pack_contiguous<'c>(column: impl Fn(usize) -> &'c [i8], groups: &mut [i8]) {
+    for (block, lines) in groups.chunks_mut(LINES * LINE).enumerate() {
+        let lines = lines.as_chunks_mut::<GROUP>().0.as_chunks_mut::<PANEL>().0;
+        for j in 0..PANEL {
+            let (fours, rest) = column(j).get(block * LINES * GROUP..).unwrap_or_default().as_chunks::<GROUP>();
+            for (line, four) in lines.iter_mut().zip(fours) {
+                line[j] = *four;
             }
-            let start = row * row_stride + (col + j) * col_stride;
-            if row_stride == 1 && row + GROUP <= k {
-                four.copy_from_slice(&data[start..start + GROUP]);
-            } else {
-                for (i, value) in four.iter_mut().enumerate() {
-                    *value = if row + i < k { data[start + i * row_stride] } else { 0 };
-                }
+            for line in lines.iter_mut().skip(fours.len()) {
+                line[j] = [0; GROUP];
+            }
+            if let Some(line) = lines.get_mut(fours.len()) {
+                line[j][..rest.len()].copy_from_slice(rest);
+            }
+        }
+    }
+}
+
+fn pack_strided(columns: MatrixRef<'_, i8>, chosen: impl Fn(usize) -> Option<usize>, groups: &mut [i8]) {
+    for (group, line) in groups.chunks_exact_mut(LINE).enumerate() {
+        for (j, four) in line.chunks_exact_mut(GROUP).enumerate() {
+            for (i, value) in (group * GROUP..).zip(four) {
+                *value = chosen(j).and_then(|row| columns.get(row, i)).copied().unwrap_or(0);
             }
         }
     }

@@ -102,6 +102,19 @@ pub(super) const CHUNK: usize = 256;
 /// Multiplier and scale of a row.
 #[inline(always)]
 pub(super) fn row_factors<S: Simd>(s: S, x: MatrixRef<'_, f32>, i: usize) -> (f32, f32) {
+    let (largest, is_finite) = largest_magnitude(s, x, i);
+    if !is_finite {
+        (0.0, f32::NAN)
+    } else if largest < LEAST_MAGNITUDE {
+        (0.0, 0.0)
+    } else {
+        (127.0 / largest, largest / 127.0)
+    }
+}
+
+/// The largest magnitude of a row, NaN left out, and whether all of it is finite.
+#[inline(always)]
+pub(super) fn largest_magnitude<S: Simd>(s: S, x: MatrixRef<'_, f32>, i: usize) -> (f32, bool) {
     let mut seen = Seen { largest: [s.splat(0.0); 4], zeros: [s.splat(0.0); 4] };
     if let Some(row) = x.row(i) {
         seen.add(s, row);
@@ -113,14 +126,7 @@ pub(super) fn row_factors<S: Simd>(s: S, x: MatrixRef<'_, f32>, i: usize) -> (f3
             seen.add(s, &chunk[..count]);
         }
     }
-    let (largest, is_finite) = seen.fold(s);
-    if !is_finite {
-        (0.0, f32::NAN)
-    } else if largest < LEAST_MAGNITUDE {
-        (0.0, 0.0)
-    } else {
-        (127.0 / largest, largest / 127.0)
-    }
+    seen.fold(s)
 }
 
 /// What is known of a row, in vectors enough to hide the latency of their operations.

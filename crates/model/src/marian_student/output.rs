@@ -6,7 +6,7 @@ use kernform_gemm::int8::{
     PackedI8, Rows as Inputs, SaturatingI8, Scale, gemm_i8, gemm_i8_saturating, gemm_i8_scratch_len,
 };
 use kernform_gemm::{Epilogue, Layout, Operand, PackedB, gemm, gemm_scratch_len};
-use kernform_tensor::{MatrixMut, MatrixRef, Parallel};
+use kernform_tensor::{MatrixMut, MatrixRef, Memory, Parallel};
 
 use super::table::{Rows, Table};
 use crate::error::ModelError;
@@ -26,9 +26,19 @@ enum Weights {
     Saturating(SaturatingI8<'static>, f32),
 }
 
+impl Weights {
+    fn into_memory(self) -> Memory {
+        match self {
+            Self::F32(_) => Memory::default(),
+            Self::I8(packed) => packed.into_memory(),
+            Self::Saturating(weights, _) => weights.into_packed().into_memory(),
+        }
+    }
+}
+
 impl Output {
-    /// Gathers the rows of `words`.
-    pub(super) fn new(table: &Table, width: usize, words: Vec<u32>) -> Result<Self, ModelError> {
+    /// Gathers the rows of `words`, in the memory of an output that is no longer needed.
+    pub(super) fn new(table: &Table, width: usize, words: Vec<u32>, before: Option<Self>) -> Result<Self, ModelError> {
         let vocab_size = table.bias.len();
         if let Some(token) = words.iter().find(|word| **word as usize >= vocab_size) {
             return Err(ModelError::Token { token: *token, vocab_size });
@@ -36,12 +46,16 @@ impl Output {
         let bias = words.iter().map(|word| table.bias[*word as usize]).collect();
         let weights = match &table.rows {
             Rows::F32(rows) => {
-                let rows = gather(rows, width, &words);
-                Weights::F32(PackedB::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?)
+                let mut chosen = Vec::with_capacity(words.len() * width);
+                for word in &words {
+                    let start = *word as usize * width;
+                    chosen.extend_from_slice(rows.get(start..start + width).unwrap_or_default());
+                }
+                Weights::F32(PackedB::pack(MatrixRef::new(&chosen, words.len(), width)?.transpose())?)
             }
             Rows::I8 { bytes, saturating, .. } => {
-                let rows = gather(bytes, width, &words);
-                let packed = PackedI8::pack(MatrixRef::new(&rows, words.len(), width)?.transpose())?;
+                let memory = before.map_or_else(Memory::default, |before| before.weights.into_memory());
+                let packed = PackedI8::pack_rows(MatrixRef::new(bytes, vocab_size, width)?, &words, memory)?;
                 match saturating {
                     Some(factor) => Weights::Saturating(SaturatingI8::new(packed), *factor),
                     None => Weights::I8(packed),
@@ -92,13 +106,4 @@ impl Output {
         }
         Ok(())
     }
-}
-
-fn gather<T: Copy>(rows: &[T], width: usize, words: &[u32]) -> Vec<T> {
-    let mut gathered = Vec::with_capacity(words.len() * width);
-    for word in words {
-        let start = *word as usize * width;
-        gathered.extend_from_slice(rows.get(start..start + width).unwrap_or_default());
-    }
-    gathered
 }

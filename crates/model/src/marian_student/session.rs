@@ -222,7 +222,8 @@ impl<'a> StudentSession<'a> {
             }
         }
         for (source, words) in sources.iter().zip(words) {
-            self.outputs[source.slot] = Some(Output::new(&model.table, width, words)?);
+            let before = self.outputs[source.slot].take();
+            self.outputs[source.slot] = Some(Output::new(&model.table, width, words, before)?);
         }
         Ok(())
     }

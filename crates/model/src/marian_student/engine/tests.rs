@@ -90,6 +90,8 @@ fn attention_has_the_engines_order(isa: Isa) {
             };
             let mut weights: Vec<f32> = (0..tokens).map(score).collect();
             weights.resize(tokens.next_multiple_of(KEY_TILE), 0.0);
+            // The rows that are computed side by side.
+            let mut weights = weights.repeat(4);
             struct Softmax<'w>(&'w mut [f32], usize);
             impl Kernel for Softmax<'_> {
                 type Output = ();
