@@ -5,8 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use kernform_formats::{DType, MarianFile, TensorView};
+use kernform_gemm::GemmError;
 use kernform_math::{Activation, sigmoid_in_place};
 use kernform_simd::Isa;
+use kernform_tensor::Memory;
 
 use super::ssru::Ssru;
 use super::table::{Rows, Table};
@@ -229,13 +231,17 @@ impl<B: AsRef<[u8]>> Loader<'_, B> {
         let mut bias = self.row("decoder_ff_logit_out_b", vocab)?;
         let rows = match matrix.multiplier {
             Some(multiplier) if self.weights != StudentWeights::F32 => {
-                let bytes = matrix.tensor.as_slice::<i8>()?.to_vec();
+                let stored = matrix.tensor.as_slice::<i8>()?;
+                // Rows are read here and there, so large pages count.
+                let no_memory = GemmError::OutOfMemory { elements: stored.len() };
+                let mut bytes = Memory::zeroed(stored.len()).ok_or(no_memory)?;
+                bytes.as_mut_slice().copy_from_slice(stored);
                 // With a shortlist, Marian looks it up under the name of no tensor.
                 let name = if self.file.names().any(|name| name == "none_QuantMultA") { "none" } else { "Wemb" };
                 let input_multiplier = self.input_multiplier(name)?;
                 let saturating = self.as_engine().then(|| engine::factor(input_multiplier, multiplier));
                 if self.as_engine() {
-                    for (bias, row) in bias.iter_mut().zip(bytes.chunks_exact(width)) {
+                    for (bias, row) in bias.iter_mut().zip(stored.chunks_exact(width)) {
                         *bias = engine::bias(input_multiplier, multiplier, row, *bias);
                     }
                 }

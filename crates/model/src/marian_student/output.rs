@@ -55,7 +55,7 @@ impl Output {
             }
             Rows::I8 { bytes, saturating, .. } => {
                 let memory = before.map_or_else(Memory::default, |before| before.weights.into_memory());
-                let packed = PackedI8::pack_rows(MatrixRef::new(bytes, vocab_size, width)?, &words, memory)?;
+                let packed = PackedI8::pack_rows(MatrixRef::new(bytes.as_slice(), vocab_size, width)?, &words, memory)?;
                 match saturating {
                     Some(factor) => Weights::Saturating(SaturatingI8::new(packed), *factor),
                     None => Weights::I8(packed),

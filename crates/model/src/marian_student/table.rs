@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use kernform_attention::positions::{SinusoidalLayout, sinusoidal};
+use kernform_tensor::Memory;
 
 use super::engine;
 use crate::error::ModelError;
@@ -26,7 +27,7 @@ pub(super) struct Table {
 pub(super) enum Rows {
     F32(Vec<f32>),
     I8 {
-        bytes: Vec<i8>,
+        bytes: Memory,
         /// What bytes are multiplied by.
         scale: f32,
         /// What inputs of the output are multiplied by before they are rounded to bytes.
@@ -50,7 +51,7 @@ impl Table {
     pub(super) fn memory(&self) -> usize {
         let rows = match &self.rows {
             Rows::F32(rows) => size_of_val(rows.as_slice()),
-            Rows::I8 { bytes, .. } => bytes.len(),
+            Rows::I8 { bytes, .. } => bytes.as_bytes().len(),
         };
         rows + size_of_val(self.positions.as_slice()) + size_of_val(self.bias.as_slice())
     }
@@ -77,7 +78,7 @@ impl Table {
                 }
             }
             Rows::I8 { bytes, scale, .. } => {
-                let row = bytes.get(row).ok_or(unknown)?;
+                let row = bytes.as_slice::<i8>().get(row).ok_or(unknown)?;
                 for ((out, byte), position) in out.iter_mut().zip(row).zip(positions) {
                     *out = f32::from(*byte) * scale * self.scale + position;
                 }
