@@ -7,7 +7,7 @@ mod emulator;
 use kernform_gemm::int8::{MAX_DEPTH, PackedI8, Rows, Scale, gemm_i8, gemm_i8_i32, gemm_i8_scratch_len};
 use kernform_gemm::{Epilogue, GemmError, PANEL};
 use kernform_simd::{Class, Isa};
-use kernform_tensor::{MatrixMut, MatrixRef, Serial};
+use kernform_tensor::{MatrixMut, MatrixRef, Memory, Serial};
 use kernform_testkit::{avx_vnni_tests, gamma, isa_tests_integer, up_to};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -154,6 +154,35 @@ fn packed_data_travel_as_a_slice() {
     assert_eq!(PackedI8::packed_len(MAX_DEPTH + 1, 1), Err(deep));
     let endless = MatrixRef::with_strides(&[1], 1, usize::MAX / 16, 0, 0).unwrap();
     assert!(matches!(PackedI8::pack(endless), Err(GemmError::OutOfMemory { .. } | GemmError::TooLarge)));
+}
+
+/// Rows chosen in any order and more than once, at any strides, in memory that held another operand.
+#[test]
+fn chosen_rows_are_packed_as_columns() {
+    let mut memory = Memory::default();
+    for (rows, k) in [(40, 300), (7, 21), (33, 256), (5, 0), (1, 1030)] {
+        let table: Vec<i8> = (0..rows * k).map(|i| (i * 89 % 255) as i8).collect();
+        let columns: Vec<i8> = (0..k * rows).map(|i| table[i % rows * k + i / rows]).collect();
+        for count in [0, 1, 16, 17, 50] {
+            let chosen: Vec<u32> = (0..count).map(|j| (j * 5 + 2) % rows as u32).collect();
+            let whole: Vec<i8> = (0..k)
+                .flat_map(|i| chosen.iter().map(move |row| (i, *row as usize)))
+                .map(|(i, row)| table[row * k + i])
+                .collect();
+            let expected = PackedI8::pack(view(&whole, k, chosen.len())).unwrap();
+            for table in [view(&table, rows, k), view(&columns, k, rows).transpose()] {
+                let packed = PackedI8::pack_rows(table, &chosen, memory).unwrap();
+                assert_eq!((packed.shape(), packed.as_slice()), ((k, chosen.len()), expected.as_slice()), "{rows} {k}");
+                memory = packed.into_memory();
+            }
+            memory.as_bytes_mut().fill(77);
+        }
+    }
+    let table = [1; 12];
+    let none = PackedI8::pack_rows(view(&table, 4, 3), &[3, 4], memory).map(|_| ());
+    assert_eq!(none, Err(GemmError::NoSuchRow { row: 4, rows: 4 }));
+    assert!(none.unwrap_err().to_string().contains("row 4"));
+    assert!(PackedI8::from_slice(0, 0, &[]).unwrap().into_memory().as_bytes().is_empty());
 }
 
 /// Bytes from a place that is not trusted change sums, and nothing else: every level reads only what is there.
