@@ -79,7 +79,7 @@ def main():
     for name, times in rows.items():
         if times:
             middle = statistics.median(times)
-            ratio, exactly = (statistics.median(theirs / mine for theirs, mine in zip(times, mine)) for mine in (ours, exact))
+            ratio, exactly = (statistics.median(theirs / mine for theirs, mine in zip(times, own)) for own in (ours, exact))
             print(f"| {name} | {middle / len(lines):.2f} | {words / middle * 1e3:.0f} | {ratio:.2f} x | {exactly:.2f} x |")
     print(f"\ntwo threads on two cores: {statistics.median(a / b for a, b in zip(ours, two)):.2f} x one")
     loading = f", Marian as WebAssembly {statistics.median(first_of_wasm):.0f} ms" if first_of_wasm else ""

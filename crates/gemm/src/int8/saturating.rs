@@ -85,7 +85,7 @@ impl<'a> SaturatingI8<'a> {
                 }
             }
         }
-        pairs.sort_unstable_by(|a, b| (b.weights[0] + b.weights[1]).total_cmp(&(a.weights[0] + a.weights[1])));
+        pairs.sort_unstable_by(|a: &Pair, b| a.least.total_cmp(&b.least));
         Self { packed, pairs }
     }
 
