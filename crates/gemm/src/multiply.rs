@@ -116,12 +116,24 @@ enum CopyA {
 impl CopyA {
     /// Steps of `k` from which on it pays.
     const FROM: usize = 256;
+    /// Floats from one cache line to the next of the same set in first-level caches of 64 sets of 64 bytes, which is what
+    /// nearly all are.
+    const SETS: usize = 4096 / size_of::<f32>();
 
     fn new(m: usize, n: usize, k: usize, a: Layout) -> CopyA {
         match a {
             Layout::RowMajor if k > CopyA::FROM && m >= 7 && n >= 64 => CopyA::Wanted,
             Layout::RowMajor => CopyA::No,
             _ => CopyA::Needed,
+        }
+    }
+
+    /// The same where rows begin `row_stride` floats apart. The copy costs 1 to 5 %, and gains 15 to 60 % where all rows begin
+    /// in the same set. Elsewhere it gains nothing: already with rows of 1028 or 1536 floats a strip and a panel of B fit.
+    fn of_stride(self, row_stride: usize) -> CopyA {
+        match self {
+            CopyA::Wanted if !row_stride.is_multiple_of(CopyA::SETS) => CopyA::No,
+            _ => self,
         }
     }
 }
@@ -179,7 +191,7 @@ pub fn gemm<W: Weight>(
     }
     let is_packed = matches!(b, Operand::Packed(_));
     let threads = parallel.threads();
-    let copy = CopyA::new(m, n, k, Layout::of(&a));
+    let copy = CopyA::new(m, n, k, Layout::of(&a)).of_stride(a.row_stride());
     let scratch_for = |pack_a| part_scratch(m, n, k, pack_a, !is_packed);
     let most_parts = threads.clamp(1, MAX_PARTS);
     let pack_a = copy == CopyA::Needed || copy == CopyA::Wanted && scratch_for(true) * most_parts <= scratch.len();

@@ -237,8 +237,23 @@ fn equals_reference_across_blocks(isa: Isa) {
     }
 }
 
+/// Row-major A whose rows all begin in the same cache set, which is copied, and one step beside it, which is not.
+fn equals_reference_where_rows_of_a_share_their_cache_set(isa: Isa) {
+    for (m, n, k) in [(7, 64, 257), (13, 70, 513), (170, 65, 300), (12, 63, 300), (6, 64, 300)] {
+        for row_stride in [1024, 1025, 2048] {
+            let a = Placement { transposed: false, gap: row_stride - k, step: 1 };
+            let (b, c, residual, activation) = (PLAIN, PLAIN, None, Activation::Identity);
+            for (threads, seed) in [(1, 3), (3, 4)] {
+                let case = Case { m, n, k, a, b, c, residual, bias: true, activation, threads, seed, hostile: false };
+                check(isa, &case, |x| x);
+            }
+        }
+    }
+}
+
 isa_tests!(
     equals_reference,
+    equals_reference_where_rows_of_a_share_their_cache_set,
     equals_reference_at_the_edges_of_blocks,
     equals_reference_in_many_parts,
     equals_reference_across_blocks,
