@@ -113,9 +113,9 @@ impl<W: Weight> Kernel for ComputePart<'_, '_, W> {
         // No weight is larger than a float, or more strictly aligned.
         let b_scratch: &mut [W] = cast_slice_mut(b_scratch).unwrap_or_default();
         let tiling = Tiling::of::<S>();
-        let row_block = row_block(&tiling, rows.len());
-        let way = Way::new(&p.b, &tiling, rows.len(), row_block);
+        let way = Way::new(&p.b, &tiling, rows.len());
         let k_block = even_block(p.k, way.most_steps(&p.b, &tiling, rows.len(), p.k, p.pack_a));
+        let row_block = row_block(&tiling, rows.len(), k_block);
         let col_block = match p.b {
             Source::Packed(_) => cols.len(),
             Source::Strided(b) if way == Way::InPlace && is_far(&b) => cols.len(),
@@ -291,7 +291,7 @@ impl<W: Weight> Block<'_, W> {
         let few_rows_steps = if is_streamed { self.kc } else { 0 };
         // The line that a panel ends in: the one that it begins in, where that is another, came with the panel before.
         let from = data.wrapping_add(if is_streamed { 8 * PANEL } else { 4 * PANEL } + PANEL - 1);
-        let fetch = Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows_steps };
+        let fetch = Fetch { from, step: row_bytes(&b), strip: 0, panel_stride: PANEL, streams: 0, few_rows_steps };
         Right { fetch: Some(fetch), is_streamed, ..Right::new(data, b.row_stride(), PANEL) }
     }
 
@@ -309,7 +309,7 @@ impl<W: Weight> Block<'_, W> {
         };
         // The line that a panel ends in, as above.
         let from = b.as_slice().as_ptr().wrapping_add(row * b.row_stride() + col + PANEL - 1);
-        Some(Fetch { from, row_stride: b.row_stride(), panel_stride: PANEL, streams: 0, few_rows_steps: 0 })
+        Some(Fetch { from, step: row_bytes(&b), strip: 0, panel_stride: PANEL, streams: 0, few_rows_steps: 0 })
     }
 
     /// Multiplies strips of equal height by columns of B. One function, since the compiler would make one for each way in
@@ -398,7 +398,10 @@ impl<W: Weight> Block<'_, W> {
         let pages = self.kc * PANEL * size_of::<W>() / PAGE;
         let streams = if strips == 1 && pages > 1 { pages.ilog2() } else { 0 };
         let from = b.wrapping_add(group_stride);
-        Fetch { from, row_stride: right.row_stride, panel_stride: right.panel_stride, streams, few_rows_steps: 0 }
+        // Each strip fetches its share: all of it by the first one would be more at once than memory gives.
+        let step = (right.row_stride * size_of::<W>()).div_ceil(strips);
+        let strip = self.kc * step;
+        Fetch { from, step, strip, panel_stride: right.panel_stride, streams, few_rows_steps: 0 }
     }
 
     /// Runs a sweep: in C where its columns stand next to each other.
@@ -428,6 +431,11 @@ impl<W: Weight> Block<'_, W> {
         // touched by this thread alone; the bias has a value for each column.
         unsafe { sweep_fn::<S, W>(height, cols)(s, sweep) };
     }
+}
+
+/// Bytes from a row to the next; of a matrix whose strides may be anything, in whatever number they become.
+fn row_bytes<W>(b: &MatrixRef<'_, W>) -> usize {
+    b.row_stride().wrapping_mul(size_of::<W>())
 }
 
 /// Applies activation and residual to finished chains that are still in the caches: `rows` x `cols` of them, in rows of

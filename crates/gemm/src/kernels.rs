@@ -45,11 +45,14 @@ pub struct Sweep<W> {
     pub(crate) out_row_stride: usize,
 }
 
-/// Columns that are fetched while others are multiplied, a row a step.
+/// Columns that are fetched while others are multiplied, a row or a part of one a step.
 #[derive(Clone, Copy)]
 pub(crate) struct Fetch<W> {
     pub(crate) from: *const W,
-    pub(crate) row_stride: usize,
+    /// Bytes from what a step fetches to what the next one does.
+    pub(crate) step: usize,
+    /// Bytes from where a strip begins to where the one below does.
+    pub(crate) strip: usize,
     pub(crate) panel_stride: usize,
     /// The rows are fetched as `1 << streams` runs side by side: each keeps a prefetcher of the machine going.
     pub(crate) streams: u32,
@@ -93,6 +96,7 @@ impl<W: Weight, const ROWS: usize, const VECTORS: usize> Kernel for Tiles<'_, W,
                 let init = t.init.wrapping_add(row * t.init_row_stride + group * t.init_group_stride);
                 let out = t.out.wrapping_add(row * t.out_row_stride + group * width);
                 let next = if strip + 1 < t.strips { out.wrapping_add(ROWS * t.out_row_stride) } else { beside };
+                let fetch = fetch.wrapping_byte_add(strip * t.fetch.strip);
                 let at = Tile { a, b, fetch, init, out, next };
                 // SAFETY: the caller of the sweep vouches for the reads and writes of every tile.
                 unsafe { tile::<S, W, ROWS, VECTORS>(s, t, at) };
@@ -159,7 +163,7 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
     if ROWS < Tiling::PREFETCH_FROM {
         for step in 0..fetched.few_rows_steps {
             for panel in panels.clone() {
-                prefetch(fetch.wrapping_add(step * fetched.row_stride + panel * fetched.panel_stride));
+                prefetch(fetch.wrapping_byte_add(step * fetched.step).wrapping_add(panel * fetched.panel_stride));
             }
             end_step();
         }
@@ -176,9 +180,9 @@ unsafe fn tile<S: Simd, W: Weight, const ROWS: usize, const VECTORS: usize>(s: S
             if ROWS >= STREAMS_FROM && VECTORS * S::LANES == PANEL {
                 let next = step + 1;
                 let row = (next & mask) * run + (next >> streams);
-                fetch = at.fetch.wrapping_add(row * fetched.row_stride);
+                fetch = at.fetch.wrapping_byte_add(row * fetched.step);
             } else {
-                fetch = fetch.wrapping_add(fetched.row_stride);
+                fetch = fetch.wrapping_byte_add(fetched.step);
             }
         }
         // SAFETY: a step of the tile.

@@ -2,7 +2,7 @@
 
 use kernform_simd::Simd;
 
-use crate::blocking::KC;
+use crate::blocking::{DEEP_KC, KC};
 use crate::kernels::{SweepFn, sweep};
 use crate::weight::Weight;
 
@@ -14,14 +14,14 @@ pub(crate) struct Tiling {
     pub(crate) lone_rows: usize,
     /// Columns by which tiles grow; a tile wider than a panel is whole panels.
     pub(crate) unit: usize,
-    /// Most steps of `k` in a block that several strips go through.
+    /// Most steps of `k` in a block that several strips go through, where B is read in place.
     pub(crate) steps: usize,
+    /// The same where B is packed.
+    pub(crate) packed_steps: usize,
     /// Width of a narrower tile for the last few columns.
     pub(crate) narrow: usize,
 }
 
-/// Most rows of a tile of any level.
-pub(crate) const MAX_ROWS: usize = 16;
 /// Most columns of a tile of any level.
 pub(crate) const MAX_COLS: usize = 128;
 /// The largest tile of any level, in floats.
@@ -37,13 +37,15 @@ impl Tiling {
 
     pub(crate) const fn of<S: Simd>() -> Tiling {
         match (S::LANES, S::REGISTERS) {
-            (16, _) => Tiling { max_rows: 14, lone_rows: 16, unit: 16, steps: KC, narrow: 16 },
-            (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, narrow: 8 },
-            (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, narrow: 8 },
-            (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, steps: 256, narrow: 8 },
+            (16, _) => Tiling { max_rows: 14, lone_rows: 16, unit: 16, steps: KC, packed_steps: DEEP_KC, narrow: 16 },
+            (8, _) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, packed_steps: 256, narrow: 8 },
+            (4, 32..) => Tiling { max_rows: 6, lone_rows: 6, unit: 16, steps: 256, packed_steps: 256, narrow: 8 },
+            (4, _) => Tiling { max_rows: 2, lone_rows: 2, unit: 16, steps: 256, packed_steps: 256, narrow: 8 },
             // A fused multiply-add whose operands stay in registers; see `crate::vfma`.
-            (1, _) if cfg!(kernform_vfma) => Tiling { max_rows: 4, lone_rows: 4, unit: 4, steps: 256, narrow: 4 },
-            _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, steps: 256, narrow: 4 },
+            (1, _) if cfg!(kernform_vfma) => {
+                Tiling { max_rows: 4, lone_rows: 4, unit: 4, steps: 256, packed_steps: 256, narrow: 4 }
+            }
+            _ => Tiling { max_rows: 2, lone_rows: 2, unit: 4, steps: 256, packed_steps: 256, narrow: 4 },
         }
     }
 
@@ -108,6 +110,7 @@ pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocking::DEEP_MC;
     use kernform_simd::{Isa, Kernel};
     use kernform_tensor::{bf16, f16};
     use kernform_testkit::isa_tests;
@@ -119,7 +122,7 @@ mod tests {
 
         fn run<S: Simd>(self, _: S) {
             let tiling = Tiling::of::<S>();
-            assert!(tiling.max_rows <= tiling.lone_rows && tiling.lone_rows <= MAX_ROWS);
+            assert!(tiling.max_rows <= tiling.lone_rows && tiling.lone_rows <= DEEP_MC);
             for rows in 1..=tiling.lone_rows {
                 let widths = (1..=Tiling::max_units::<S>(rows)).map(|units| units * tiling.unit);
                 for cols in widths.chain([tiling.narrow]) {

@@ -2,7 +2,7 @@
 
 use kernform_tensor::MatrixRef;
 
-use crate::blocking::{IN_PLACE_KC, LONE_KC, STREAMS};
+use crate::blocking::{DEEP_KC, IN_PLACE_KC, KC, STREAMS, row_block};
 use crate::driver::Source;
 use crate::tiles::Tiling;
 
@@ -19,7 +19,7 @@ pub(crate) enum Way {
 
 /// Whether `rows` rows of A read B so few times, in rows near enough to one another, that packing it takes longer than it
 /// saves.
-fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize, row_block: usize) -> bool {
+fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize) -> bool {
     /// Rows of a tile whose steps take so long that B comes from the second-level cache meanwhile, wherever its rows lie.
     const TALL: usize = 12;
     /// Bytes that stay in the second-level cache.
@@ -28,6 +28,7 @@ fn is_seldom_read<W>(b: &MatrixRef<'_, W>, tiling: &Tiling, rows: usize, row_blo
     const READ: usize = 8 << 20;
     let bytes = size_of_val(b.as_slice());
     if tiling.max_rows >= TALL {
+        let row_block = row_block(tiling, rows, KC);
         let read = || bytes.saturating_mul(rows.div_ceil(row_block));
         rows <= row_block || !is_far(b) && (bytes <= NEAR || read() <= READ)
     } else {
@@ -48,11 +49,11 @@ pub(crate) fn is_streamed<W>(b: &MatrixRef<'_, W>, rows: usize) -> bool {
 }
 
 impl Way {
-    /// The way of B to `rows` rows of A, in blocks of `row_block`.
-    pub(crate) fn new<W>(b: &Source<'_, W>, tiling: &Tiling, rows: usize, row_block: usize) -> Way {
+    /// The way of B to `rows` rows of A.
+    pub(crate) fn new<W>(b: &Source<'_, W>, tiling: &Tiling, rows: usize) -> Way {
         match b {
             Source::Packed(_) => Way::Packed,
-            Source::Strided(b) if b.col_stride() == 1 && is_seldom_read(b, tiling, rows, row_block) => Way::InPlace,
+            Source::Strided(b) if b.col_stride() == 1 && is_seldom_read(b, tiling, rows) => Way::InPlace,
             Source::Strided(_) => Way::Copied,
         }
     }
@@ -72,8 +73,9 @@ impl Way {
             (Way::InPlace, Source::Strided(b)) if is_far(b) && tiling.strips(rows) <= 2 => IN_PLACE_KC,
             // One strip uses B once: the blocks keep A in the first-level cache.
             (Way::Packed, _) if is_lone && rows < Tiling::PREFETCH_FROM && !packs_a => k.max(1),
-            (Way::Packed, _) if is_lone => LONE_KC,
-            _ => tiling.steps,
+            (Way::Packed, _) if is_lone => DEEP_KC,
+            (Way::InPlace, _) => tiling.steps,
+            _ => tiling.packed_steps,
         }
     }
 }

@@ -54,12 +54,12 @@ fn small() -> impl Strategy<Value = (usize, usize, usize)> {
     (extent(), extent(), prop_oneof![8 => extent(), 1 => 250usize..270, 1 => 500usize..530])
 }
 
-/// Shapes around the edges of blocks of rows (168), of columns (1024, of which 128 are gone through at once) and of `k`
-/// (512, 256, or 12), and those from which on row-major A is copied.
+/// Shapes around the edges of blocks of rows (168; 140 where `k` is cut late), of columns (1024, of which 128 are gone through
+/// at once) and of `k` (1024, 512, 256, or 12), and those from which on row-major A may be copied.
 fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
-    const M: [usize; 3] = [14, 24, 168];
+    const M: [usize; 4] = [14, 24, 140, 168];
     const N: [usize; 4] = [16, 64, 128, 1024];
-    const K: [usize; 3] = [12, 256, 512];
+    const K: [usize; 4] = [12, 256, 512, 1024];
     prop_oneof![
         4 => (extent_near(&M), 1usize..=20, 0usize..=20),
         3 => (extent_near(&M[2..]), 1usize..=3, extent_near(&K[1..])),
@@ -69,7 +69,8 @@ fn near_blocks() -> impl Strategy<Value = (usize, usize, usize)> {
         // Several blocks of rows, and rows of B that are far apart: B is packed, whatever the level.
         1 => (169usize..=171, extent_near(&N[3..]), 0usize..=6),
         1 => (7usize..=30, 64usize..=66, prop_oneof![255usize..=260, 511usize..=515]),
-        1 => (prop_oneof![165usize..=170, 334usize..=338], 64usize..=66, 513usize..=514),
+        1 => (prop_oneof![139usize..=142, 165usize..=170, 334usize..=338], 64usize..=66, 513usize..=514),
+        1 => (prop_oneof![15usize..=29, 139usize..=142], 16usize..=33, 1023usize..=1030),
     ]
 }
 
@@ -223,9 +224,16 @@ fn strides_that_nothing_uses_may_be_huge(isa: Isa) {
 fn equals_reference_across_blocks(isa: Isa) {
     let plain = PLAIN;
     let transposed = Placement { transposed: true, gap: 3, step: 1 };
-    for (m, n, k) in
-        [(250, 70, 270), (13, 540, 300), (100, 101, 530), (3, 1100, 260), (700, 16, 64), (336, 64, 257), (335, 5, 3)]
-    {
+    for (m, n, k) in [
+        (250, 70, 270),
+        (13, 540, 300),
+        (100, 101, 530),
+        (3, 1100, 260),
+        (700, 16, 64),
+        (336, 64, 257),
+        (335, 5, 3),
+        (145, 33, 1029),
+    ] {
         for (a, b, threads) in [(plain, plain, 1), (transposed, transposed, 2), (plain, transposed, 3)] {
             let (c, residual) = (plain, Some(plain));
             let (activation, seed) = (Activation::Relu, (m * n + k) as u64);
