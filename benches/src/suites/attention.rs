@@ -7,6 +7,8 @@ use kernform_attention::{
 use kernform_simd::Isa;
 use kernform_tensor::{Arena, ScratchPlan, Serial};
 
+#[cfg(feature = "peers")]
+use super::candle;
 use crate::Settings;
 use crate::alternate::{Contestant, alternate};
 use crate::machine;
@@ -30,6 +32,7 @@ const MODEL_STEPS: &[(usize, usize)] = &[(1, 8), (1, 16), (1, 40), (64, 8), (64,
 
 const TOKEN_MAJOR: &str = "token-major";
 const HEAD_MAJOR: &str = "head-major";
+const CANDLE: &str = "candle";
 const PEAK: &str = "FMA peak";
 const READ: &str = "read";
 
@@ -74,6 +77,18 @@ fn rows_contestant(
     })
 }
 
+#[cfg(feature = "peers")]
+fn peers(shape: (usize, usize, usize, usize, bool)) -> Option<Contestant<'static>> {
+    let (batch, heads, tokens, head_dim, _) = shape;
+    let [query, key, value] = [1, 2, 3].map(|seed| values(batch * heads * tokens * head_dim, seed));
+    Some(candle::attention([&query, &key, &value], shape))
+}
+
+#[cfg(not(feature = "peers"))]
+fn peers(_: (usize, usize, usize, usize, bool)) -> Option<Contestant<'static>> {
+    None
+}
+
 fn rows_table(settings: &Settings) -> Table {
     let (mut peak, peak_work) = machine::fma_peak();
     let mut rows = Vec::new();
@@ -84,13 +99,17 @@ fn rows_table(settings: &Settings) -> Table {
             continue;
         }
         let mut contestants = vec![rows_contestant(shape, true), rows_contestant(shape, false)];
+        contestants.extend(peers(shape));
         contestants.push(Contestant::new(PEAK, &mut peak));
         let pairs = (batch * heads * tokens * tokens) as f64 / if causal { 2.0 } else { 1.0 };
         let timings = alternate(&mut contestants, settings.rounds);
         rows.push(Row { case: name, work: 4.0 * pairs * head_dim as f64, timings });
     }
-    let ratios =
-        vec![Ratio { title: "head-major / token-major", ours: HEAD_MAJOR.into(), peers: vec![TOKEN_MAJOR.into()] }];
+    let ratio = |title, ours: &str, peer: &str| Ratio { title, ours: ours.into(), peers: vec![peer.into()] };
+    let mut ratios = vec![ratio("head-major / token-major", HEAD_MAJOR, TOKEN_MAJOR)];
+    if cfg!(feature = "peers") {
+        ratios.push(ratio("token-major / candle", TOKEN_MAJOR, CANDLE));
+    }
     let limit = Some((PEAK.to_owned(), peak_work));
     let title = "attention over rows, case batch,heads,tokens,head_dim".to_owned();
     let table = Table { title, unit: "GFLOP/s", ratios, limit, rows };

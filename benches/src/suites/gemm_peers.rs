@@ -5,6 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
 
+use super::candle;
 use super::gemm::Operands;
 use crate::alternate::Contestant;
 use crate::peer::{load, missing};
@@ -12,7 +13,7 @@ use crate::peer::{load, missing};
 /// Every peer that there is, on operands of this case.
 pub(crate) fn all(operands: &Operands) -> Vec<Contestant<'_>> {
     let mut peers = vec![gemm_crate(operands), faer_crate(operands), matrixmultiply_crate(operands)];
-    peers.extend([rten(operands, false), rten(operands, true)]);
+    peers.extend([rten(operands, false), rten(operands, true), candle::product(operands)]);
     for library in &BLAS {
         match blas(operands, library) {
             Ok(peer) => peers.push(peer),

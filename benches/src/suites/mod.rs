@@ -1,6 +1,8 @@
 //! What is measured: one file a kernel.
 
 mod attention;
+#[cfg(feature = "peers")]
+pub(crate) mod candle;
 mod gemm;
 mod gemm_int8;
 #[cfg(feature = "peers")]

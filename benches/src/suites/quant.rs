@@ -6,6 +6,8 @@ use kernform_quant::{Activations, Format, PackedWeights, multiply};
 use kernform_simd::{Isa, Level};
 use kernform_tensor::{MatrixMut, MatrixRef, Serial, cast_slice};
 
+#[cfg(feature = "peers")]
+use super::candle;
 use crate::Settings;
 use crate::alternate::{Contestant, alternate};
 use crate::machine;
@@ -24,12 +26,33 @@ const IN_CACHE: usize = 384 << 10;
 const READ: &str = "read";
 
 /// Blocks whose bits are of no importance, but whose scales are ordinary numbers.
-fn weights(format: Format) -> PackedWeights<'static> {
+fn blocks(format: Format) -> Vec<u8> {
     let (n, k) = SHAPE;
     let len = format.row_bytes(k).expect("a whole number of blocks") * n;
     // Without the highest exponents no half is infinite or NaN.
-    let blocks: Vec<u8> = (0..len).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
-    PackedWeights::pack(format, n, k, &blocks).expect("memory for the weights")
+    (0..len).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect()
+}
+
+fn weights(format: Format) -> PackedWeights<'static> {
+    let (n, k) = SHAPE;
+    PackedWeights::pack(format, n, k, &blocks(format)).expect("memory for the weights")
+}
+
+#[cfg(feature = "peers")]
+fn peers(format: Format, rows: usize, copies: usize) -> Option<Contestant<'static>> {
+    let (n, k) = SHAPE;
+    candle::blocks(format, (rows, n, k), &blocks(format), copies)
+}
+
+#[cfg(not(feature = "peers"))]
+fn peers(_: Format, _: usize, _: usize) -> Option<Contestant<'static>> {
+    None
+}
+
+/// The ratio to candle, where it is compiled in.
+fn ratio_to_peers() -> Option<Ratio> {
+    let (title, ours) = ("best level / candle", Isa::best().to_string());
+    cfg!(feature = "peers").then(|| Ratio { title, ours, peers: vec!["candle".into()] })
 }
 
 /// Levels that are worth a column: the best one, and those that other machines have.
@@ -73,6 +96,7 @@ fn row_table(settings: &Settings) -> Table {
             .iter()
             .map(|copy| machine::read_all(cast_slice(copy.as_slice()).expect("weights that begin at a cache line")))
             .collect();
+        contestants.extend(peers(format, 1, copies.len()));
         let at = &next;
         contestants.push(Contestant::new(READ, move || {
             at.set((at.get() + 1) % reads.len());
@@ -80,7 +104,8 @@ fn row_table(settings: &Settings) -> Table {
         }));
         rows.push(Row { case: name, work: bytes as f64, timings: alternate(&mut contestants, settings.rounds) });
     }
-    let ratios = vec![Ratio { title: "best level / read", ours: best, peers: vec![READ.into()] }];
+    let mut ratios = vec![Ratio { title: "best level / read", ours: best, peers: vec![READ.into()] }];
+    ratios.extend(ratio_to_peers());
     let title = "quant, one row, weights 4096 x 4096 from memory".into();
     let table = Table { title, unit: "GB/s of repacked weights", ratios, limit: None, rows };
     table.print();
@@ -125,12 +150,14 @@ fn prompt_table(settings: &Settings) -> Table {
         let next = Cell::new(0);
         let mut contestants: Vec<Contestant<'_>> =
             levels().into_iter().map(|isa| ours(isa, PROMPT, &copies, &next)).collect();
+        contestants.extend(peers(format, PROMPT, 1));
         let rounds = settings.rounds.div_ceil(3);
         let timings = alternate(&mut contestants, rounds);
         rows.push(Row { case: name, work: 2.0 * (PROMPT * n * k) as f64, timings });
     }
     let title = "quant, 128 rows, weights 4096 x 4096".into();
-    let table = Table { title, unit: "G operations/s", ratios: Vec::new(), limit: None, rows };
+    let table =
+        Table { title, unit: "G operations/s", ratios: ratio_to_peers().into_iter().collect(), limit: None, rows };
     table.print();
     table
 }

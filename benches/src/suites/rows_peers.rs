@@ -1,4 +1,4 @@
-//! Functions of rows by rten-vecmath, by MKL and oneDNN where they are installed, and by PyTorch. All on one thread.
+//! Functions of rows by rten-vecmath and candle, by MKL and oneDNN where they are installed, and by PyTorch. All on one thread.
 
 use core::cell::RefCell;
 use core::mem::MaybeUninit;
@@ -9,6 +9,7 @@ use rten_vecmath::{
     SumSquareSub, Tanh,
 };
 
+use super::candle;
 use super::rows::{Data, EPSILON, Operands};
 use super::rows_vendors::{Mkl, OneDnn};
 use crate::alternate::Contestant;
@@ -36,6 +37,7 @@ impl Peers {
     pub(crate) fn of<'a>(&'a self, function: &str, data: &'a [RefCell<Data>]) -> Vec<Contestant<'a>> {
         let mut peers = Vec::new();
         peers.extend(rten(function, &data[0]));
+        peers.extend(candle::of_rows(function, &data[3]));
         peers.extend(self.mkl.iter().flat_map(|mkl| mkl.of(function, &data[1])));
         peers.extend(self.one_dnn.iter().filter_map(|one_dnn| one_dnn.of(function, &data[2])));
         peers.extend(self.torch(function, &data[1].borrow()));
