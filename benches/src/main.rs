@@ -63,9 +63,9 @@ fn run(settings: &Settings) -> Result<(), String> {
     if let Some(unknown) = settings.only.iter().find(|name| suites::ALL.iter().all(|suite| suite.name != **name)) {
         return Err(format!("there is no suite {unknown:?}\n\n{USAGE}"));
     }
-    #[cfg(feature = "peers")]
-    suites::candle::on_one_thread();
     if settings.threads == 1 {
+        #[cfg(feature = "peers")]
+        suites::candle::on_one_thread();
         machine::pin(settings.core)?;
     }
     println!("{}\n", machine::describe(settings.threads));

@@ -7,6 +7,7 @@ use kernform_attention::{
 use kernform_simd::Isa;
 use kernform_tensor::{Arena, ScratchPlan, Serial};
 
+use super::CANDLE;
 #[cfg(feature = "peers")]
 use super::candle;
 use crate::Settings;
@@ -32,7 +33,6 @@ const MODEL_STEPS: &[(usize, usize)] = &[(1, 8), (1, 16), (1, 40), (64, 8), (64,
 
 const TOKEN_MAJOR: &str = "token-major";
 const HEAD_MAJOR: &str = "head-major";
-const CANDLE: &str = "candle";
 const PEAK: &str = "FMA peak";
 const READ: &str = "read";
 

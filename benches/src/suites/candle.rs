@@ -9,11 +9,9 @@ use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::ops;
 use kernform_quant::Format;
 
-use super::gemm;
 use super::rows::{self, Data, EPSILON};
+use super::{CANDLE, gemm};
 use crate::alternate::Contestant;
-
-pub(crate) const NAME: &str = "candle";
 
 /// Keeps candle and its thread pool on one thread.
 pub(crate) fn on_one_thread() {
@@ -22,7 +20,7 @@ pub(crate) fn on_one_thread() {
 }
 
 fn contestant<'a>(run: impl Fn() -> Result<Tensor> + 'a) -> Contestant<'a> {
-    Contestant::new(NAME, move || {
+    Contestant::new(CANDLE, move || {
         black_box(run().expect("operands that fit"));
     })
 }
@@ -85,9 +83,11 @@ pub(crate) fn attention(
     })
 }
 
-/// A product with `copies` copies of weights in blocks, `[n, k]`, that are taken in turn; `None` for formats that it has not.
+/// A product of `x`, `[rows, k]`, with `copies` copies of weights in blocks, `[n, k]`, that are taken in turn; `None` for formats
+/// that candle has not.
 pub(crate) fn blocks(
     format: Format,
+    x: &[f32],
     (rows, n, k): (usize, usize, usize),
     blocks: &[u8],
     copies: usize,
@@ -110,8 +110,7 @@ pub(crate) fn blocks(
         QMatMul::from_qtensor(QTensor::new(storage, (n, k))?)
     };
     let weights: Vec<QMatMul> = (0..copies).map(|_| weights().expect("blocks of this shape")).collect();
-    let x: Vec<f32> = (0..rows * k).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect();
-    let (x, next) = (tensor(&x, [rows, k]), Cell::new(0));
+    let (x, next) = (tensor(x, [rows, k]), Cell::new(0));
     // Some formats are repacked when they are used first.
     for weights in &weights {
         let _ = weights.forward(&x).expect("operands that fit");

@@ -20,6 +20,9 @@ mod rows_vendors;
 use crate::Settings;
 use crate::report::Table;
 
+/// The column of candle's kernels.
+const CANDLE: &str = "candle";
+
 /// A kernel's cases.
 pub(crate) struct Suite {
     /// The name for `--only`.

@@ -6,6 +6,7 @@ use kernform_quant::{Activations, Format, PackedWeights, multiply};
 use kernform_simd::{Isa, Level};
 use kernform_tensor::{MatrixMut, MatrixRef, Serial, cast_slice};
 
+use super::CANDLE;
 #[cfg(feature = "peers")]
 use super::candle;
 use crate::Settings;
@@ -33,6 +34,11 @@ fn blocks(format: Format) -> Vec<u8> {
     (0..len).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect()
 }
 
+/// So many rows to multiply them with.
+fn activations(rows: usize) -> Vec<f32> {
+    (0..rows * SHAPE.1).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect()
+}
+
 fn weights(format: Format) -> PackedWeights<'static> {
     let (n, k) = SHAPE;
     PackedWeights::pack(format, n, k, &blocks(format)).expect("memory for the weights")
@@ -41,7 +47,7 @@ fn weights(format: Format) -> PackedWeights<'static> {
 #[cfg(feature = "peers")]
 fn peers(format: Format, rows: usize, copies: usize) -> Option<Contestant<'static>> {
     let (n, k) = SHAPE;
-    candle::blocks(format, (rows, n, k), &blocks(format), copies)
+    candle::blocks(format, &activations(rows), (rows, n, k), &blocks(format), copies)
 }
 
 #[cfg(not(feature = "peers"))]
@@ -52,7 +58,7 @@ fn peers(_: Format, _: usize, _: usize) -> Option<Contestant<'static>> {
 /// The ratio to candle, where it is compiled in.
 fn ratio_to_peers() -> Option<Ratio> {
     let (title, ours) = ("best level / candle", Isa::best().to_string());
-    cfg!(feature = "peers").then(|| Ratio { title, ours, peers: vec!["candle".into()] })
+    cfg!(feature = "peers").then(|| Ratio { title, ours, peers: vec![CANDLE.into()] })
 }
 
 /// Levels that are worth a column: the best one, and those that other machines have.
@@ -66,7 +72,7 @@ fn levels() -> Vec<Isa> {
 fn ours<'a>(isa: Isa, rows: usize, copies: &'a [PackedWeights<'a>], next: &'a Cell<usize>) -> Contestant<'a> {
     let (n, k) = SHAPE;
     let format = copies[0].format();
-    let a: Vec<f32> = (0..rows * k).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect();
+    let a = activations(rows);
     let len = Activations::words_len(format.activation(), rows, k).expect("a whole number of blocks");
     let (mut memory, mut c) = (vec![0; len], vec![0.0; rows * n]);
     Contestant::new(isa.to_string(), move || {

@@ -110,10 +110,12 @@ pub(crate) fn sweep_fn<S: Simd, W: Weight>(rows: usize, cols: usize) -> SweepFn<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocking::DEEP_MC;
     use kernform_simd::{Isa, Kernel};
     use kernform_tensor::{bf16, f16};
     use kernform_testkit::isa_tests;
+
+    /// Most rows of a tile of any level.
+    const MAX_ROWS: usize = 16;
 
     struct Tiles;
 
@@ -122,7 +124,7 @@ mod tests {
 
         fn run<S: Simd>(self, _: S) {
             let tiling = Tiling::of::<S>();
-            assert!(tiling.max_rows <= tiling.lone_rows && tiling.lone_rows <= DEEP_MC);
+            assert!(tiling.max_rows <= tiling.lone_rows && tiling.lone_rows <= MAX_ROWS);
             for rows in 1..=tiling.lone_rows {
                 let widths = (1..=Tiling::max_units::<S>(rows)).map(|units| units * tiling.unit);
                 for cols in widths.chain([tiling.narrow]) {
